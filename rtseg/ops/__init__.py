@@ -1,0 +1,1 @@
+"""Pure functions on arrays: no frames, no models, no state."""
