@@ -1,0 +1,156 @@
+"""Pictures to network inputs, network outputs to masks: normalising, letterbox geometry, activations.
+
+Tensors are float32, channels first, as ONNX graphs of vision models take them. Masks are uint8, 0..255.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rtseg.ops.arrays import F32, U8, as_f32, as_u8
+
+Activation: TypeAlias = Literal["none", "sigmoid", "softmax"]
+Triple: TypeAlias = tuple[float, float, float]
+
+
+class Window(NamedTuple):
+    """The part of a network's input that the picture fills, in pixels of that input; the rest is padding."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def letterbox(size: tuple[int, int], into: tuple[int, int]) -> Window:
+    """Where a picture of `size` lies in an input of `into` (both width, height): aspect kept, centred.
+
+    The fitted side is rounded to the nearest pixel, at least one; an odd rest makes the last border the larger.
+    """
+    scale = min(into[0] / size[0], into[1] / size[1])
+    width, height = (min(outer, max(1, round(inner * scale))) for inner, outer in zip(size, into, strict=True))
+    return Window((into[0] - width) // 2, (into[1] - height) // 2, width, height)
+
+
+@dataclass(frozen=True, slots=True)
+class InputFormat:
+    """How RGB becomes an input tensor: (pixel / scale - mean) / std per channel, stretched or letterboxed.
+
+    size: width, height. colour: order of the tensor's channels, to which mean and std belong. pad: the grey,
+    0..255, around a letterboxed picture.
+    """
+
+    size: tuple[int, int]
+    colour: Literal["rgb", "bgr"] = "rgb"
+    fit: Literal["stretch", "letterbox"] = "stretch"
+    pad: int = 114
+    scale: float = 255.0
+    mean: Triple = (0.0, 0.0, 0.0)
+    std: Triple = (1.0, 1.0, 1.0)
+    _gain_shift: tuple[tuple[np.float32, np.float32], ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        folded = tuple(
+            (np.float32(1.0 / (self.scale * s)), np.float32(-m / s)) for m, s in zip(self.mean, self.std, strict=True)
+        )
+        object.__setattr__(self, "_gain_shift", folded)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of the tensor: 1x3xHxW."""
+        return (1, 3, self.size[1], self.size[0])
+
+    def window(self, size: tuple[int, int]) -> Window:
+        """The part of the tensor that a picture of `size` (width, height) fills."""
+        return letterbox(size, self.size) if self.fit == "letterbox" else Window(0, 0, *self.size)
+
+    def write(self, rgb: U8, window: Window, tensor: F32) -> None:
+        """RGB uint8 hxwx3 of the window's size into `tensor`, float32 1x3xHxW, and the padding around it."""
+        x, y, width, height = window
+        channels = cv2.split(rgb)
+        for channel, target, (gain, shift) in zip(
+            channels if self.colour == "rgb" else channels[::-1], tensor[0], self._gain_shift, strict=True
+        ):
+            inside = target[y : y + height, x : x + width]
+            np.multiply(channel, gain, out=inside)
+            if shift:
+                np.add(inside, shift, out=inside)
+            if inside.shape != target.shape:
+                _fill_around(target, window, self.pad * gain + shift)
+
+
+def _fill_around(plane: F32, window: Window, value: np.float32) -> None:
+    x, y, width, height = window
+    plane[:y] = value
+    plane[y + height :] = value
+    plane[y : y + height, :x] = value
+    plane[y : y + height, x + width :] = value
+
+
+def is_sound(tensor: NDArray[Any], activation: Activation) -> bool:
+    """Whether an output can be what it claims: finite throughout, and where it claims to be probabilities, 0..1.
+
+    A tenth beyond is allowed, since the resampling inside a network may overshoot.
+    """
+    low, high = float(tensor.min()), float(tensor.max())  # a NaN anywhere makes both NaN
+    if activation == "none":
+        return low >= -0.1 and high <= 1.1
+    return math.isfinite(low) and math.isfinite(high)
+
+
+def probabilities(logits: F32, activation: Activation, channel: int) -> F32:
+    """Channel `channel` of CxHxW as probabilities HxW; the array itself where nothing is to be done.
+
+    sigmoid(x) is (1 + tanh(x / 2)) / 2, which cannot overflow; a softmax of two is the sigmoid of their difference.
+    """
+    match activation:
+        case "none":
+            return as_f32(logits[channel])
+        case "sigmoid":
+            return _sigmoid(logits[channel])
+        case "softmax" if len(logits) == 2:
+            return _sigmoid(logits[channel] - logits[1 - channel])
+        case "softmax":
+            shifted = np.exp(logits - logits.max(axis=0))
+            return as_f32(shifted[channel] / shifted.sum(axis=0))
+
+
+def _sigmoid(x: F32) -> F32:
+    half: F32 = np.tanh(x * np.float32(0.5))
+    half += np.float32(1.0)
+    half *= np.float32(0.5)
+    return half
+
+
+def quantise(probability: F32, *, out: U8 | None = None) -> U8:
+    """Probabilities HxW, clipped to 0..1, as uint8 0..255, rounded to the nearest."""
+    # convertScaleAbs is the one SIMD path from float32 to uint8 in OpenCV's Python; it takes absolute values.
+    return as_u8(cv2.convertScaleAbs(np.maximum(probability, np.float32(0.0)), dst=out, alpha=255.0))
+
+
+def crop_window(mask: U8, window: Window, size: tuple[int, int]) -> U8:
+    """Undo a letterbox: the part of `mask` hxw that covers the `window` of an input of `size` (width, height).
+
+    The mask may have any resolution. A window that ends between its pixels is resampled, so that the result covers
+    the picture exactly.
+    """
+    height, width = mask.shape
+    step_x, step_y = width / size[0], height / size[1]
+    x, y, inner_width, inner_height = (
+        window.x * step_x, window.y * step_y, window.width * step_x, window.height * step_y,
+    )  # fmt: skip
+    if all(float(edge).is_integer() for edge in (x, y, inner_width, inner_height)):
+        left, top = int(x), int(y)
+        return mask[top : top + int(inner_height), left : left + int(inner_width)]
+    out_width, out_height = max(1, round(inner_width)), max(1, round(inner_height))
+    ratio_x, ratio_y = inner_width / out_width, inner_height / out_height
+    # Pixel i of the result has its centre at x + (i + 0.5) * ratio of the mask, whose own centres are at + 0.5.
+    place = np.array([[ratio_x, 0.0, x + ratio_x / 2 - 0.5], [0.0, ratio_y, y + ratio_y / 2 - 0.5]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return as_u8(cv2.warpAffine(mask, place, (out_width, out_height), flags=flags, borderMode=cv2.BORDER_REPLICATE))
