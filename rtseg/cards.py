@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from rtseg.errors import ModelNotFound, ModelRejected
 
 Triple = tuple[float, float, float]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class CardInput(BaseModel):
@@ -25,7 +29,13 @@ class CardInput(BaseModel):
     pad: Annotated[int, Field(ge=0, le=255)] = 114
     scale: Annotated[float, Field(gt=0)] = 255.0
     mean: Triple = (0.0, 0.0, 0.0)
-    std: Triple = (1.0, 1.0, 1.0)
+    std: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of the input tensor: 1, 3, height, width."""
+        width, height = self.size
+        return 1, 3, height, width
 
 
 class CardOutput(BaseModel):
@@ -43,21 +53,60 @@ class CardOutput(BaseModel):
 
 
 class Card(BaseModel):
-    """Everything about a model but its weights."""
+    """Everything about a model but its weights.
+
+    name: what `--model` takes. file: name of the weights, beside the card or in a searched folder. sha256: of the
+    weights, 64 hexadecimal digits. licence: of the weights. source: who made them, from what. url: where
+    they can be had, None if nowhere. data: what they were trained on, with its terms. names: of the regions or
+    classes, in order. palette: name -> "#rrggbb". metrics: published or measured figures.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    name: str
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
     description: str
     family: Literal["regions", "semantic"]
-    file: str
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.onnx$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     licence: str
     source: str
-    url: str | None = None
+    url: Annotated[str, Field(pattern=r"^https://")] | None = None
     data: str = ""
     input: CardInput
-    outputs: tuple[CardOutput, ...]
-    names: tuple[str, ...]
+    outputs: Annotated[tuple[CardOutput, ...], Field(min_length=1)]
+    names: Annotated[tuple[str, ...], Field(min_length=1)]
     palette: dict[str, Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]] = {}
     metrics: dict[str, float | str] = {}
     _folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the card was read from; None for a card made in memory."""
+        return self._folder
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"names must differ from each other, not {list(self.names)}")
+        if strangers := sorted(set(self.palette) - set(self.names)):
+            raise ValueError(f"palette names {strangers}, which are not among names {list(self.names)}")
+        regions = [region for output in self.outputs for region in output.regions]
+        if self.family == "semantic" and (len(self.outputs) != 1 or regions):
+            raise ValueError('the family "semantic" has exactly one output and no regions')
+        if self.family == "regions" and sorted(regions) != sorted(self.names):
+            raise ValueError(f"each of names {list(self.names)} must be a region of one output, not {regions}")
+        return self
+
+
+def read_card(path: Path) -> Card:
+    """The card in a TOML file; `ModelNotFound` where there is none, `ModelRejected` for what is no card."""
+    try:
+        card = Card.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ModelNotFound(f"the card {path} cannot be read: {error.strerror or error}") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors())
+        raise ModelRejected(f"{path} is not a model card: {problems}") from error
+    except ValueError as error:  # TOML syntax, or bytes that are not UTF-8
+        raise ModelRejected(f"{path} is not a TOML file: {error}") from error
+    card._folder = path.resolve().parent
+    return card
