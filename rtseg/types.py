@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from rtseg.errors import FrameError
 from rtseg.ops.arrays import F32, U8
 from rtseg.ops.colour import Colour, Matrix, merge_rgb, rgb_to_planes
-from rtseg.ops.resize import enlarge, shrink
+from rtseg.ops.resize import resize
 
 __all__ = [
     "U8",
@@ -151,9 +151,9 @@ class Frame:
             half = (width // 2, height // 2)
             if width % 2 == height % 2 == 0 and size[0] <= half[0] and size[1] <= half[1] and size != half:
                 # Several stages ask for small planes: they share the first and dearest halving.
-                self._cache[key] = shrink(self.luma(half), size)
+                self._cache[key] = resize(self.luma(half), size)
             else:
-                self._cache[key] = shrink(self.planes[0], size)
+                self._cache[key] = resize(self.planes[0], size)
         return self._cache[key]  # type: ignore[no-any-return]
 
     def resized(self, size: tuple[int, int]) -> U8:
@@ -169,8 +169,6 @@ class Frame:
 
     def _chroma(self, size: tuple[int, int]) -> tuple[U8, U8]:
         _, u, v = self.planes
-        down = size[0] < u.shape[1]
-        resize = shrink if down else enlarge
         return resize(u, size), resize(v, size)
 
     def __repr__(self) -> str:

@@ -42,3 +42,9 @@ def enlarge(mask: U8, size: tuple[int, int], *, out: U8 | None = None) -> U8:
         np.copyto(out, mask)
         return out
     return as_u8(cv2.resize(mask, size, dst=out, interpolation=cv2.INTER_LINEAR))
+
+
+def resize(plane: U8, size: tuple[int, int]) -> U8:
+    """A plane to `size` (width, height) without aliasing, whichever way that is."""
+    smaller = plane.shape[1] > size[0] or plane.shape[0] > size[1]
+    return shrink(plane, size) if smaller else enlarge(plane, size)

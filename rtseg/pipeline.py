@@ -1,0 +1,108 @@
+"""One frame in, one output out: pure, synchronous, and the same for a webcam, a file and a test."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rtseg.compositor import Compositor
+from rtseg.errors import EngineError
+from rtseg.types import Analyzer, Effect, Filter, Frame, Observation, Output, Segmentation, Segmenter
+
+_log = logging.getLogger("rtseg")
+
+
+class Pipeline:
+    """Segments, filters, analyses and composites a frame; belongs to one stream and one thread.
+
+    Fails closed: where the segmenter raises EngineError, the last good segmentation is used for up to `hold` frames
+    and then its empty one (nobody anywhere: a background effect covers the whole picture). After `give_up` failures
+    in a row the error is raised.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        *,
+        filters: Sequence[Filter] = (),
+        analyzers: Sequence[Analyzer] = (),
+        effects: Sequence[Effect] = (),
+        hold: int = 5,
+        give_up: int = 30,
+    ) -> None:
+        self.segmenter = segmenter
+        self.filters = tuple(filters)
+        self.analyzers = tuple(analyzers)
+        self.effects = tuple(effects)
+        self._compositor = Compositor()
+        self._hold, self._give_up = hold, give_up
+        self._failures = 0
+        self._last: Segmentation | None = None
+        self._epoch: int | None = None
+
+    def __call__(self, frame: Frame) -> Output:
+        """Take one frame all the way; `Output.times` has the milliseconds of each stage.
+
+        A frame of another epoch than the one before resets everything that remembers.
+        """
+        if self._epoch != frame.epoch:
+            if self._epoch is not None:
+                self.reset()
+            self._epoch = frame.epoch
+        clock = _Stopwatch()
+        try:
+            segmentation = self.segmenter(frame)
+        except EngineError as error:
+            segmentation, held = self._stand_in(frame, error), True
+            clock.lap("segment")
+        else:
+            held = False
+            clock.lap("segment")
+            for stage in self.filters:
+                segmentation = stage(frame, segmentation)
+            self._failures, self._last = 0, segmentation
+            clock.lap("filter")
+        observations: list[Observation] = []
+        for analyzer in self.analyzers:
+            observations += analyzer(frame, segmentation)
+        if self.analyzers:
+            clock.lap("analyse")
+        picture = frame
+        if self.effects:
+            layers = [layer for effect in self.effects for layer in effect(frame, segmentation, observations)]
+            clock.lap("effect")
+            picture = self._compositor(frame, layers)
+            clock.lap("composite")
+        return Output(frame, segmentation, observations, picture, clock.laps, held)
+
+    def reset(self) -> None:
+        """Forget everything learnt from earlier frames."""
+        self._last = None
+        self.segmenter.reset()
+        for stage in self.filters:
+            stage.reset()
+        for analyzer in self.analyzers:
+            analyzer.reset()
+
+    def _stand_in(self, frame: Frame, error: EngineError) -> Segmentation:
+        self._failures += 1
+        if self._failures >= self._give_up:
+            raise error
+        if self._failures == 1:
+            _log.warning("no mask for frame %d: %s", frame.index, error)
+        if self._last is not None and self._failures <= self._hold and self._last.size == frame.size:
+            return replace(self._last, pts=frame.pts)
+        return self.segmenter.empty(frame)
+
+
+class _Stopwatch:
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.laps[stage] = (now - self._last) * 1e3
+        self._last = now

@@ -1,0 +1,18 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of footage, labels, weights and broken files that is not part of the repository."""
+    default = Path(__file__).resolve().parents[2] / "shared"
+    folder = Path(os.environ.get("RTSEG_SHARED", default))
+    if not (folder / "SOURCES.md").is_file():
+        pytest.skip(f"no shared footage at {folder}: set RTSEG_SHARED to its folder")
+    return folder
