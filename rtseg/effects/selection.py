@@ -1,0 +1,49 @@
+"""Masks by name, whatever kind of result they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+import numpy as np
+
+from rtseg.errors import ConfigError
+from rtseg.ops.arrays import U8
+from rtseg.types import Instances, Panoptic, Regions, Segmentation, Semantic, masks_of
+
+
+def check_names(wanted: Sequence[str], names: Sequence[str]) -> None:
+    """ConfigError if a wanted name is not among those of the model."""
+    if unknown := [name for name in wanted if name not in names]:
+        raise ConfigError(f"the model has no {', '.join(map(repr, unknown))}: choose from {', '.join(names)}")
+
+
+def select(segmentation: Segmentation, wanted: Sequence[str]) -> dict[str, U8]:
+    """The masks of the wanted names that are present, in that order, uint8 at the result's own resolution, 0..255."""
+    match segmentation:
+        case Semantic():
+            # Only the wanted classes are compared: a street has 19, a background needs one.
+            named = {name: index for index, name in enumerate(segmentation.names)}
+            masks = {name: np.negative((segmentation.labels == named[name]).view(np.uint8)) for name in wanted}
+        case Regions() | Instances() | Panoptic():
+            present = masks_of(segmentation)
+            masks = {name: present[name] for name in wanted if name in present}
+        case _:
+            assert_never(segmentation)
+    return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def shape_of(segmentation: Segmentation) -> tuple[int, int]:
+    """Height and width of the result's masks."""
+    match segmentation:
+        case Regions():
+            height, width = segmentation.probabilities.shape[1:]
+        case Semantic():
+            height, width = segmentation.labels.shape
+        case Instances():
+            height, width = segmentation.masks.shape[1:]
+        case Panoptic():
+            height, width = segmentation.ids.shape
+        case _:
+            assert_never(segmentation)
+    return height, width
