@@ -94,7 +94,7 @@ class Compositor:
                 if [plane.shape for plane in paint.frame.planes] != wanted:
                     raise FrameError(
                         f"a picture layer over {frame!r}, box {layer.box}, must have planes of {wanted}, "
-                        f"not {paint.frame!r}: fit it to the box, and keep the box inside the frame, on whole chroma samples"
+                        f"not {paint.frame!r}: fit it to the box and keep the box inside the frame on whole chroma samples"
                     )
                 return paint.frame.planes
             case Clear():
