@@ -1,0 +1,154 @@
+"""A picture on its way: planes as the decoder gave them, and when and where they belong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtseg.errors import FrameError
+from rtseg.ops.arrays import U8
+from rtseg.ops.colour import Colour, merge_rgb, rgb_to_planes
+from rtseg.ops.resize import resize
+
+
+class Size(NamedTuple):
+    """Width and height in pixels, in this order everywhere."""
+
+    width: int
+    height: int
+
+
+BT709 = Colour()
+JPEG = Colour("bt601", full_range=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture as the decoder gave it: planar YUV, 8 bits, never copied and never converted on the way through.
+
+    planes: Y (HxW), U and V (each ceil(H / sy) x ceil(W / sx); 4:2:0, 4:2:2 and 4:4:4 alike), uint8, read-only.
+    colour: matrix and range of the planes. alpha: None, or coverage HxW, 0 clear .. 255 opaque, not premultiplied.
+    index: position in its source, from 0. pts, duration: in ticks of time_base (duration 0: unknown).
+    arrived: `time.monotonic()` when the source had it. epoch: grows on seek, reconnect and size change.
+    """
+
+    planes: tuple[U8, U8, U8]
+    colour: Colour = BT709
+    index: int = 0
+    pts: int = 0
+    time_base: Fraction = Fraction(1, 90000)
+    arrived: float = field(default_factory=time.monotonic)
+    epoch: int = 0
+    duration: int = 0
+    alpha: U8 | None = None
+    _cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        luma, u, v = self.planes
+        if luma.ndim != 2 or 0 in luma.shape or any(plane.dtype != np.uint8 for plane in self.planes):
+            raise FrameError(
+                f"planes must be three non-empty uint8 arrays of 2 dimensions, not {shapes_of(self.planes)}"
+            )
+        allowed = {(-(-luma.shape[0] // sy), -(-luma.shape[1] // sx)) for sx, sy in _SUBSAMPLINGS}
+        if u.shape != v.shape or u.shape not in allowed:
+            raise FrameError(
+                f"U and V must be 4:2:0, 4:2:2 or 4:4:4 of Y, one of {sorted(allowed)}, not {shapes_of(self.planes)}"
+            )
+        if self.alpha is not None and (self.alpha.shape != luma.shape or self.alpha.dtype != np.uint8):
+            raise FrameError(f"alpha must be uint8 of the shape of Y, {luma.shape}, not {shapes_of((self.alpha,))}")
+        object.__setattr__(self, "planes", tuple(_read_only(plane) for plane in self.planes))
+        if self.alpha is not None:
+            object.__setattr__(self, "alpha", _read_only(self.alpha))
+
+    @classmethod
+    def from_rgb(cls, rgb: U8, *, colour: Colour = JPEG, **meta: Any) -> Self:
+        """A frame from RGB uint8 HxWx3 (RGBA: HxWx4, the fourth becomes `alpha`), 4:2:0; `meta` as in `Frame`."""
+        if rgb.ndim != 3 or rgb.shape[2] not in (3, 4) or rgb.dtype != np.uint8 or 0 in rgb.shape:
+            raise FrameError(f"a picture must be uint8 of shape HxWx3 or HxWx4, not {shapes_of((rgb,))}")
+        alpha = np.ascontiguousarray(rgb[..., 3]) if rgb.shape[2] == 4 else None
+        return cls(rgb_to_planes(np.ascontiguousarray(rgb[..., :3]), colour), colour, alpha=alpha, **meta)
+
+    @classmethod
+    def from_bgr(cls, bgr: U8, **meta: Any) -> Self:
+        """The same from OpenCV's BGR uint8 HxWx3."""
+        return cls.from_rgb(bgr[..., ::-1] if bgr.ndim == 3 and bgr.shape[2] == 3 else bgr, **meta)
+
+    @property
+    def size(self) -> Size:
+        """Width and height."""
+        height, width = self.planes[0].shape
+        return Size(width, height)
+
+    @property
+    def time(self) -> float:
+        """Presentation time in seconds."""
+        return float(self.pts * self.time_base)
+
+    @property
+    def rgb(self) -> U8:
+        """RGB uint8 HxWx3 at full size, made once and kept: for those who need it, not for the hot path."""
+        if "rgb" not in self._cache:
+            self._cache["rgb"] = _read_only(merge_rgb(self.planes[0], *self._chroma(self.size), self.colour))
+        return self._cache["rgb"]  # type: ignore[no-any-return]
+
+    @property
+    def bgr(self) -> U8:
+        """BGR uint8 HxWx3 at full size, as OpenCV wants it."""
+        return np.ascontiguousarray(self.rgb[..., ::-1])
+
+    def luma(self, size: tuple[int, int]) -> U8:
+        """Y at `size` (width, height), uint8 in the frame's own range; made once a size and kept."""
+        key = ("luma", *size)
+        if key not in self._cache:
+            width, height = self.size
+            half = (width // 2, height // 2)
+            if width % 2 == height % 2 == 0 and size[0] <= half[0] and size[1] <= half[1] and size != half:
+                # Several stages ask for small planes: they share the first and dearest halving.
+                self._cache[key] = resize(self.luma(half), size)
+            else:
+                self._cache[key] = resize(self.planes[0], size)
+        return self._cache[key]  # type: ignore[no-any-return]
+
+    def resized(self, size: tuple[int, int]) -> U8:
+        """RGB uint8 at `size` (width, height), stretched, from planes resized first: what networks take."""
+        key = ("rgb", *size)
+        if key not in self._cache:
+            self._cache[key] = _read_only(merge_rgb(self.luma(size), *self._chroma(size), self.colour))
+        return self._cache[key]  # type: ignore[no-any-return]
+
+    def with_planes(self, planes: tuple[U8, U8, U8], *, alpha: U8 | None = None) -> Frame:
+        """The same moment with other pixels: index, pts, colour and times are kept."""
+        return replace(self, planes=planes, alpha=alpha)
+
+    def _chroma(self, size: tuple[int, int]) -> tuple[U8, U8]:
+        _, u, v = self.planes
+        return resize(u, size), resize(v, size)
+
+    def __repr__(self) -> str:
+        width, height = self.size
+        return (
+            f"Frame({width}x{height} {shapes_of(self.planes)} {self.colour.matrix}"
+            f"{' full' if self.colour.full_range else ''}{' alpha' if self.alpha is not None else ''}, "
+            f"index={self.index}, pts={self.pts}, time_base={self.time_base}, epoch={self.epoch})"
+        )
+
+
+_SUBSAMPLINGS = ((1, 1), (2, 1), (2, 2))
+
+
+def _read_only(plane: U8) -> U8:
+    if plane.flags.writeable:
+        plane = plane.view()
+        plane.flags.writeable = False
+    return plane
+
+
+def shapes_of(arrays: Sequence[NDArray[Any]]) -> str:
+    """Types and shapes for error messages and reprs: "uint8[4x6], uint8[2x3]"."""
+    return ", ".join(f"{a.dtype}[{'x'.join(map(str, a.shape))}]" for a in arrays)
