@@ -12,6 +12,7 @@ from rtseg.errors import ModelNotFound, ModelRejected
 
 Triple = tuple[float, float, float]
 Positive = Annotated[float, Field(gt=0)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class CardInput(BaseModel):
@@ -59,6 +60,7 @@ class Card(BaseModel):
     weights, 64 hexadecimal digits. licence: of the weights. source: who made them, from what. url: where
     they can be had, None if nowhere. data: what they were trained on, with its terms. names: of the regions or
     classes, in order. palette: name -> "#rrggbb". metrics: published or measured figures.
+    external: file -> sha256 of weights that the graph keeps outside itself, beside it; usually none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -66,7 +68,7 @@ class Card(BaseModel):
     description: str
     family: Literal["regions", "semantic"]
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.onnx$")]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Sha256
     licence: str
     source: str
     url: Annotated[str, Field(pattern=r"^https://")] | None = None
@@ -76,6 +78,7 @@ class Card(BaseModel):
     names: Annotated[tuple[str, ...], Field(min_length=1)]
     palette: dict[str, Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]] = {}
     metrics: dict[str, float | str] = {}
+    external: dict[str, Sha256] = {}
     _folder: Path | None = PrivateAttr(default=None)
 
     @property

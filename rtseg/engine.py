@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -147,9 +146,8 @@ class OrtEngine:
     def run(self) -> Mapping[str, NDArray[Any]]:
         """Run on what the input buffers hold; the outputs are views that the next run overwrites."""
         self._execute(lambda: self._session.run_with_iobinding(self._binding, self._options))
-        for name, output in self._outputs.items():
-            # A sum is finite only if all its terms are: cheaper than isfinite, and nothing is allocated.
-            if output.dtype.kind == "f" and not math.isfinite(_sum(output)) and not np.isfinite(output).all():
+        for name, finite in self._finite.items():
+            if not np.isfinite(self._outputs[name], out=finite).all():
                 raise InferenceFailed(f"output {name!r} of {self._path.name} holds NaN or infinity")
         return self._outputs
 
@@ -194,6 +192,7 @@ class OrtEngine:
             raise ModelRejected(f"{self._path}: its inputs cannot be bound: {_first_line(error)}") from error
         self._inputs: Mapping[str, NDArray[Any]] = MappingProxyType(inputs)
         self._outputs: Mapping[str, NDArray[Any]] = MappingProxyType({n: _read_only(a) for n, a in outputs.items()})
+        self._finite = {n: np.empty(a.shape, np.bool_) for n, a in outputs.items() if a.dtype.kind == "f"}
 
     def _allocate(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         nodes = self._session.get_outputs()
@@ -206,11 +205,6 @@ class OrtEngine:
 
 def _terminate(options: Any) -> None:
     options.terminate = True
-
-
-def _sum(array: NDArray[Any]) -> float:
-    with np.errstate(all="ignore"):
-        return float(np.add.reduce(array, axis=None))
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

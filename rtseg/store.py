@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import logging
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rtseg
 from rtseg.cards import Card, read_card
-from rtseg.errors import ModelNotFound
+from rtseg.errors import ModelCorrupt, ModelError, ModelNotFound, ModelRejected
 
-__all__ = ["cache_folder", "find_card", "list_cards", "weights"]
+if TYPE_CHECKING:  # onnx costs 12 MB and a tenth of a second: only what checks a graph imports it
+    from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+
+__all__ = ["cache_folder", "check_graph", "find_card", "list_cards", "sha256_of", "verify", "weights"]
+
+log = logging.getLogger(__name__)
+
+DOMAINS = ("", "ai.onnx", "com.microsoft")
+"""Where operators may come from: the standard and ONNX Runtime's own, never a library of somebody's."""
 
 
 def cache_folder() -> Path:
@@ -61,11 +73,159 @@ def weights(card: Card) -> Path:
     raise ModelNotFound(f"the weights of {card.name!r} are not here: {fix} {card.file} into one of {places}")
 
 
+def verify(card: Card) -> Path:
+    """The card's weights, after making sure that they are the ones it describes and that their graph is harmless.
+
+    What was verified once in this process is believed while its size and time stay the same. Raises
+    `ModelNotFound`, `ModelCorrupt` (another hash), `ModelRejected` (see `check_graph`).
+    """
+    path = weights(card)
+    about = path.stat()
+    key = (path, about.st_size, about.st_mtime_ns, card.model_dump_json())
+    if key not in _verified:
+        _compare(path, card.sha256)
+        for name in check_graph(path, card):
+            if name not in card.external:
+                raise ModelRejected(f"{path} reads {name}, whose hash the card does not give in `external`")
+            _compare(path.with_name(name), card.external[name])
+        _verified.add(key)
+    return path
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_graph(path: Path, card: Card | None = None) -> list[str]:
+    """Refuse a graph that could run foreign code, read other files, or is not what `card` says; nothing is run.
+
+    Every node, also in subgraphs and local functions, must be of `DOMAINS` and no EPContext (a provider's binary).
+    External data must be a regular file beside the model, neither link nor hard link; their names are
+    returned. With a card, its inputs and outputs must exist with the right rank and channels.
+    """
+    import onnx
+
+    try:
+        model = onnx.load_model(path, format="protobuf", load_external_data=False)
+    except Exception as error:  # protobuf's own, UnicodeDecodeError and more
+        raise ModelRejected(f"{path} is not an ONNX model: {error}") from error
+    if not model.graph.node:
+        raise ModelRejected(f"{path} is not an ONNX model: its graph has no node")
+    external: dict[str, None] = {}
+    for node in _nodes(model):
+        if node.domain not in DOMAINS or node.op_type == "EPContext":
+            raise ModelRejected(
+                f"{path} uses the operator {node.domain}::{node.op_type}, which may run code of its own: "
+                "allowed are the standard operators and those of com.microsoft but EPContext"
+            )
+    for tensor in _tensors(model):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            external[_beside(path, tensor)] = None
+    if card is not None:
+        _check_ports(path, model.graph, card)
+    return list(external)
+
+
+_verified: set[tuple[Path, int, int, str]] = set()
+
+
+def _compare(path: Path, expected: str) -> None:
+    if (found := sha256_of(path)) != expected:
+        raise ModelCorrupt(
+            f"{path} is damaged or another version: its SHA-256 is {found}, the card says {expected}; "
+            "delete the file and get it again"
+        )
+
+
+def _graphs(model: ModelProto) -> Iterator[GraphProto | FunctionProto]:
+    """The main graph, local functions, and every graph inside a node's attributes; no recursion."""
+    pending: list[GraphProto | FunctionProto] = [model.graph, *model.functions]
+    while pending:
+        graph = pending.pop()
+        yield graph
+        for node in graph.node:
+            for attribute in node.attribute:
+                pending += [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs
+
+
+def _nodes(model: ModelProto) -> Iterator[NodeProto]:
+    for graph in _graphs(model):
+        yield from graph.node
+
+
+def _tensors(model: ModelProto) -> Iterator[TensorProto]:
+    for graph in _graphs(model):
+        for sparse in getattr(graph, "sparse_initializer", ()):
+            yield from (sparse.values, sparse.indices)
+        yield from getattr(graph, "initializer", ())
+        for node in graph.node:
+            for attribute in node.attribute:
+                yield from (attribute.t, *attribute.tensors)
+                for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                    yield from (sparse.values, sparse.indices)
+
+
+def _beside(path: Path, tensor: TensorProto) -> str:
+    location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+    refusal = f"{path} keeps weights in {location!r}: allowed is a regular file beside the model, no folder, no link"
+    if not location or location in (".", "..") or any(mark in location for mark in "/\\:\0"):
+        raise ModelRejected(refusal)
+    try:
+        about = path.with_name(location).lstat()
+    except OSError as error:
+        raise ModelRejected(f"{refusal} ({error.strerror})") from error
+    if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
+        raise ModelRejected(refusal)
+    return location
+
+
+def _check_ports(path: Path, graph: GraphProto, card: Card) -> None:
+    constants = {tensor.name for tensor in graph.initializer}  # older exporters list weights as inputs as well
+    inputs = {port.name: _shape(port) for port in graph.input if port.name not in constants}
+    if set(inputs) != {card.input.name}:
+        raise ModelRejected(f"{path} has the inputs {sorted(inputs)}; the card {card.name!r} says {card.input.name!r}")
+    if not _fits(inputs[card.input.name], card.input.shape):
+        raise ModelRejected(f"{path} takes {inputs[card.input.name]}; the card {card.name!r} says {card.input.shape}")
+    outputs = {port.name: _shape(port) for port in graph.output}
+    for output in card.outputs:
+        if output.name not in outputs:
+            raise ModelRejected(f"{path} has no output {output.name!r}, only {sorted(outputs)}: correct the card")
+        shape = outputs[output.name]
+        least = max(output.regions.values(), default=0) + 1 if card.family == "regions" else len(card.names)
+        channels = shape[1] if shape and len(shape) == 4 else None
+        exact = card.family == "semantic"
+        if (shape and len(shape) != 4) or (channels and (channels < least or (exact and channels != least))):
+            raise ModelRejected(
+                f"{path}: output {output.name!r} is {shape}; the card {card.name!r} needs 1xCxHxW with "
+                f"{'' if exact else 'at least '}{least} channels"
+            )
+
+
+def _shape(port: ValueInfoProto) -> tuple[int | None, ...] | None:
+    """The declared sides, None for an open one; None if nothing is declared."""
+    tensor = port.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return tuple(side.dim_value if side.dim_value > 0 else None for side in tensor.shape.dim)
+
+
+def _fits(declared: tuple[int | None, ...] | None, wanted: tuple[int, ...]) -> bool:
+    if declared is None:
+        return True
+    return len(declared) == len(wanted) and all(d in (None, w) for d, w in zip(declared, wanted, strict=True))
+
+
 def _cards() -> dict[str, Card]:
     cards: dict[str, Card] = {}
     for path in _card_files():
-        card = read_card(path)
-        cards.setdefault(card.name, card)
+        try:
+            card = read_card(path)
+        except ModelError as error:  # one broken file must not hide all other models
+            log.warning("passed over: %s", error)
+        else:
+            cards.setdefault(card.name, card)
     return cards
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from rtseg.errors import ConfigError, DependencyMissing
+from rtseg.frame import BT709
 from rtseg.sources.sample import Sample
-from rtseg.types import BT709, Size, Source
+from rtseg.types import Size, Source
 
 
 def test_it_is_a_source_that_says_what_it_will_give() -> None:

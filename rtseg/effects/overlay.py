@@ -20,10 +20,10 @@ _LINE_OPACITY = 0.9
 # Probabilities under and over which a tint is not there and fully there. A line's ramp is steep, so that the
 # line is as thin as the paint on the road; it is taken at twice the mask's size, where it does not show steps.
 _AREA_RAMP = (0.3, 0.7)
-_LINE_RAMP = (0.4, 0.65)
+_LINE_RAMP = (0.6, 0.85)
 _LINE_WIDEST = 400
 
-_GREEN, _YELLOW, _RED, _MAGENTA = (0, 190, 110), (255, 225, 40), (235, 70, 40), (225, 70, 205)
+_GREEN, _YELLOW, _RED, _MAGENTA = (0, 190, 130), (255, 225, 40), (240, 85, 20), (225, 70, 205)
 ROAD: Mapping[str, RGB] = {
     "drivable": _GREEN,
     "road": _GREEN,

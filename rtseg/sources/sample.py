@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import ConfigError, DependencyMissing
+from rtseg.frame import BT709
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.ops.colour import rgb_to_planes
-from rtseg.types import BT709, Frame, Size, StreamInfo
+from rtseg.types import Frame, Size, StreamInfo
 
 # The photograph, 512x512, with a person whose hair begins 15 pixels under its upper edge. The camera sees a
 # window of WINDOW pixels along the longer side and never leaves the photograph.

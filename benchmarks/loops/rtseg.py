@@ -1,0 +1,79 @@
+"""rtseg itself, as a user runs it: file source, portrait model, default filters, background, file sink, `run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+
+from benchmarks.job import Job, Meter, main
+from benchmarks.video import read_picture
+from rtseg.engine import OrtEngine
+from rtseg.pipeline import Pipeline
+from rtseg.registry import load
+from rtseg.runner import run as run_pipeline
+from rtseg.store import find_card, weights
+from rtseg.types import Blur, Frame, Output, Picture, Sink, Source
+
+
+class Timed:
+    """Passes everything on to a sink and tells the meter when a frame is written."""
+
+    def __init__(self, sink: Sink, meter: Meter, job: Job) -> None:
+        self._sink, self._meter, self._job = sink, meter, job
+        self._count = 0
+
+    def write(self, output: Output) -> None:  # noqa: D102 - see Sink
+        self._sink.write(output)
+        self._meter.frame(output.frame.arrived)
+        if self._job.still and self._count == self._job.frames // 2:
+            cv2.imwrite(self._job.still, output.picture.bgr)
+        self._count += 1
+
+    def close(self) -> None:  # noqa: D102
+        self._sink.close()
+
+
+class Capture:
+    """Keeps the composited planes as they are, for the floor to encode."""
+
+    def __init__(self, path: str) -> None:
+        self._file = Path(path).open("wb")  # noqa: SIM115 - closed by close
+
+    def write(self, output: Output) -> None:  # noqa: D102 - see Sink
+        for plane in output.picture.planes:
+            self._file.write(plane.tobytes())
+
+    def close(self) -> None:  # noqa: D102
+        self._file.close()
+
+
+def paint_of(job: Job) -> Blur | Picture:
+    """What stands behind the person."""
+    if job.background == "blur":
+        return Blur()
+    return Picture(Frame.from_bgr(read_picture(job.background, job.width, job.height)))
+
+
+def build(job: Job) -> tuple[Source, Pipeline, Sink]:
+    """The parts of a run, by the names that the command line uses for them."""
+    card = find_card("portrait")
+    segmenter = load("segmenter", card.family)(card, OrtEngine(weights(card)))
+    filters = [load("filter", name)() for name in ("smooth", "refine")]
+    pipeline = Pipeline(segmenter, filters=filters, effects=[load("effect", "background")(paint_of(job))])
+    source: Source = load("source", "video")(job.clip)
+    if job.capture:
+        return source, pipeline, Capture(job.composited)
+    codec = "h264:" + ",".join(f"{key}={value}" for key, value in job.encoder.items())
+    sink: Sink = load("sink", "video")(job.output, codec=codec, info=source.info)
+    return source, pipeline, sink
+
+
+def run(job: Job, meter: Meter) -> None:
+    source, pipeline, sink = build(job)
+    meter.start()
+    run_pipeline(source, pipeline, [Timed(sink, meter, job)])
+
+
+if __name__ == "__main__":
+    main(run)

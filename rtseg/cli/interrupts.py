@@ -1,0 +1,77 @@
+"""SIGINT and SIGTERM: the first ends the intake and lets the outputs be finished, the second leaves at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+GRACE = 4.5
+"""Seconds that outputs get to be finished: the process is gone within five."""
+
+
+@dataclass
+class Interruption:
+    """Set `event` means stop; `signal` says which signal it was, None so far."""
+
+    event: threading.Event = field(default_factory=threading.Event)
+    signal: int | None = None
+
+    @property
+    def exit_code(self) -> int | None:
+        """128 + the signal's number, as shells have it; None without a signal."""
+        return None if self.signal is None else 128 + self.signal
+
+
+@contextmanager
+def leave_on_signal() -> Iterator[None]:
+    """Outside a run there is nothing to finish: a signal ends the process as SystemExit."""
+
+    def leave(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    with _handlers(leave):
+        yield
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Interruption]:
+    """Around a run: pass `event` to it as `stop`."""
+    interruption = Interruption()
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if interruption.signal is not None:
+            os._exit(128 + number)
+        interruption.signal = number
+        interruption.event.set()
+        timer = threading.Timer(GRACE, _give_up, (128 + number,))
+        timer.daemon = True
+        timer.start()
+
+    with _handlers(stop):
+        yield interruption
+
+
+def _give_up(code: int) -> None:
+    sys.stderr.write(f"error: not finished {GRACE:g} s after the signal; what was written is kept as .part\n")
+    sys.stderr.flush()
+    os._exit(code)
+
+
+@contextmanager
+def _handlers(handler: Any) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # where Python takes no handlers
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)

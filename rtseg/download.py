@@ -1,0 +1,231 @@
+"""Fetching weights into the cache folder: resumable, checked against the card's hash, through proxies and mirrors."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import shutil
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TypeAlias
+from urllib.parse import quote, urlsplit
+
+from rtseg.cards import Card
+from rtseg.errors import DownloadFailed, ModelCorrupt
+from rtseg.store import cache_folder, sha256_of
+
+__all__ = ["Progress", "pull"]
+
+log = logging.getLogger(__name__)
+
+Progress: TypeAlias = Callable[[int, int | None], None]
+"""Called with the bytes that are there and the bytes that there will be, None where the server does not say."""
+
+CHUNK = 1 << 16
+LARGEST = 2 << 30
+"""Bytes: what a protobuf file, and so an ONNX file, can have."""
+
+_PERMANENT = {400, 401, 403, 404, 405, 407, 410, 451}
+
+
+class _Interrupted(Exception):
+    """A failure that another try may mend; what arrived stays in the `.part` file."""
+
+
+def pull(
+    card: Card, *, progress: Progress | None = None, attempts: int = 5, pause: float = 0.5, timeout: float = 30.0
+) -> Path:
+    """The card's weights in the cache folder, fetched unless they are there already.
+
+    They come from `RTSEG_MIRROR` if that is set (an address or a folder that holds FILE or NAME/FILE), else from the
+    card's `url`; proxies are taken from the environment. What arrived of an interrupted transfer is resumed, also
+    by a later call. After a failure that may pass, the next of `attempts` waits `pause` seconds, doubled each time;
+    `timeout` is how long a silent connection is believed in. Several pulls at once wait for each other.
+
+    Raises `DownloadFailed`, or `ModelCorrupt` if what was fetched has another hash; it is then deleted.
+    """
+    report = progress or (lambda _done, _total: None)
+    target = cache_folder() / card.file
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(target.with_name(f"{target.name}.lock")):
+            if target.is_file() and sha256_of(target) == card.sha256:
+                report(target.stat().st_size, target.stat().st_size)
+                return target
+            part = target.with_name(f"{target.name}.part")
+            _fetch(card, part, report, attempts=attempts, pause=pause, timeout=timeout)
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            part.replace(target)
+    except DownloadFailed:
+        raise
+    except OSError as error:
+        raise DownloadFailed(
+            f"{target} cannot be written: {error.strerror or error}; choose another folder with RTSEG_CACHE"
+        ) from error
+    return target
+
+
+def _fetch(card: Card, part: Path, report: Progress, *, attempts: int, pause: float, timeout: float) -> None:
+    mirror = os.environ.get("RTSEG_MIRROR", "")
+    if mirror and urlsplit(mirror).scheme not in ("http", "https"):
+        _copy(card, Path(mirror).expanduser(), part, report)
+        _check(card, part, mirror)
+        return
+    addresses = _addresses(card, mirror)
+    for attempt in range(attempts):
+        try:
+            _transfer(addresses, part, report, insecure=mirror.startswith("http:"), timeout=timeout)
+        except _Interrupted as error:
+            if attempt == attempts - 1:
+                raise DownloadFailed(
+                    f"{card.name!r} could not be fetched in {attempts} attempts: {error}; "
+                    f"{part} keeps what arrived, pull again to resume"
+                ) from error.__cause__
+            log.info("attempt %d of %d: %s", attempt + 1, attempts, error)
+            time.sleep(pause * 2**attempt)
+        else:
+            break
+    _check(card, part, addresses[0])
+
+
+def _addresses(card: Card, mirror: str) -> list[str]:
+    if mirror:
+        base = mirror.rstrip("/")
+        return [f"{base}/{quote(card.file)}", f"{base}/{quote(card.name)}/{quote(card.file)}"]
+    if card.url is None:
+        raise DownloadFailed(
+            f"{card.name!r} has no public address: put {card.file} into {cache_folder()}, "
+            "or set RTSEG_MIRROR to a folder or address that has it"
+        )
+    return [card.url]
+
+
+def _copy(card: Card, folder: Path, part: Path, report: Progress) -> None:
+    places = [folder / card.file, folder / card.name / card.file]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise DownloadFailed(f"the mirror folder {folder} holds neither {card.file} nor {card.name}/{card.file}")
+    shutil.copyfile(found, part)
+    report(part.stat().st_size, part.stat().st_size)
+
+
+def _check(card: Card, part: Path, origin: str) -> None:
+    if (found := sha256_of(part)) != card.sha256:
+        part.unlink()
+        raise ModelCorrupt(
+            f"what {_shown(origin)} gave for {card.name!r} was deleted: its SHA-256 is {found}, the card says {card.sha256}"
+        )
+
+
+def _transfer(addresses: list[str], part: Path, report: Progress, *, insecure: bool, timeout: float) -> None:
+    """Bring `part` to full length from the first address that has the file."""
+    opener = urllib.request.build_opener(_SafeRedirects(insecure=insecure))
+    for address in addresses:
+        have = part.stat().st_size if part.is_file() else 0
+        headers = {"User-Agent": "rtseg", **({"Range": f"bytes={have}-"} if have else {})}
+        try:
+            with opener.open(urllib.request.Request(address, headers=headers), timeout=timeout) as response:
+                _receive(response, part, have if response.status == 206 else 0, report)
+                return
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code == 404 and address != addresses[-1]:
+                continue
+            if error.code == 416:  # the part is as long as the file, or longer: only its hash can tell
+                if error.headers.get("Content-Range") == f"bytes */{have}":
+                    return
+                part.unlink()
+                raise _Interrupted("the server has less than the part that was resumed") from error
+            said = f"{_shown(address)} answered {error.code} {error.reason}"
+            if error.code in _PERMANENT:
+                raise DownloadFailed(f"{said}: {_advice(error.code)}") from error
+            raise _Interrupted(said) from error
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, ssl.SSLCertVerificationError):
+                raise DownloadFailed(
+                    f"the certificate of {_shown(address)} is not trusted: {error.reason.verify_message}; "
+                    "behind an inspecting proxy set SSL_CERT_FILE to its certificate"
+                ) from error
+            raise _Interrupted(f"{_shown(address)} cannot be reached{_by_proxy(address)}: {error.reason}") from error
+        except (ConnectionError, TimeoutError, http.client.HTTPException, ssl.SSLError) as error:
+            raise _Interrupted(f"the connection to {_shown(address)} broke: {error!r}") from error
+
+
+def _receive(response: http.client.HTTPResponse, part: Path, start: int, report: Progress) -> None:
+    length = response.headers.get("Content-Length", "")
+    total = start + int(length) if length.isdigit() else None
+    if start and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+        part.unlink()
+        raise _Interrupted("the server sent another range than the one asked for")
+    with part.open("r+b" if start else "wb") as file:
+        file.seek(start)
+        done = start
+        report(done, total)
+        while block := response.read(CHUNK):
+            done += len(block)
+            if done > LARGEST:
+                raise DownloadFailed(f"more than {LARGEST} bytes arrived, which no ONNX file has: stopped")
+            file.write(block)
+            report(done, total)
+    if total is not None and done < total:
+        raise _Interrupted(f"the connection was cut after {done} of {total} bytes")
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Redirects stay on https, unless the user's own mirror is http already."""
+
+    def __init__(self, *, insecure: bool) -> None:
+        self._schemes = ("http", "https") if insecure else ("https",)
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        if urlsplit(newurl).scheme not in self._schemes:
+            raise DownloadFailed(f"{_shown(req.full_url)} redirects to {_shown(newurl)}: only https is followed")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _advice(code: int) -> str:
+    match code:
+        case 407:
+            return "give the proxy's user and password in https_proxy=http://USER:PASSWORD@HOST:PORT"
+        case 401 | 403:
+            return "access is denied; set RTSEG_MIRROR to a mirror that you may read"
+        case _:
+            return "the file is gone from there; set RTSEG_MIRROR to a folder or an address that has it"
+
+
+def _by_proxy(address: str) -> str:
+    proxy = urllib.request.getproxies().get(urlsplit(address).scheme)
+    return f" through the proxy {_shown(proxy)}" if proxy else "; without a network set RTSEG_MIRROR to a folder"
+
+
+def _shown(address: str) -> str:
+    """An address without user, password and query, fit for messages."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else address
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock that other processes and threads wait for; Windows does without, the hash decides there."""
+    with path.open("a") as file:
+        if sys.platform != "win32":
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed, also by a crash
+        yield

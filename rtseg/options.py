@@ -1,0 +1,194 @@
+"""What the command line and keyword arguments ask for, as a `Config`; they override a file's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from rtseg.config import (
+    BackgroundEffect,
+    Config,
+    EffectOptions,
+    FilterOptions,
+    ImageSink,
+    ImageSource,
+    MaskSink,
+    OverlayEffect,
+    RecordSink,
+    SampleSource,
+    Section,
+    SinkOptions,
+    SourceOptions,
+    SyntheticSource,
+    VideoSink,
+    VideoSource,
+    parse_config,
+    read_config,
+)
+from rtseg.errors import ConfigError
+
+AnyPath: TypeAlias = str | PathLike[str]
+S = TypeVar("S", bound=Section)
+
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
+"""Suffixes of still pictures; all others, .gif too, are taken for video."""
+
+
+def configure(
+    input: AnyPath | None = None,  # noqa: A002 - the word that users know
+    output: AnyPath | None = None,
+    *,
+    config: AnyPath | Config | None = None,
+    model: str | None = None,
+    background: str | None = None,
+    overlay: str | None = None,
+    filters: str | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    codec: str | None = None,
+    masks: AnyPath | None = None,
+    records: AnyPath | None = None,
+    providers: Sequence[str] | None = None,
+    threads: int | None = None,
+) -> Config:
+    """A run from options, over those of a file if there is one. Raises ConfigError.
+
+    input: a video, a picture, a folder of pictures, "sample", or "synthetic:GRAPH". output: a video, a folder, or a
+    picture for a picture. overlay: "road", "all" or names joined by commas. filters: names joined by commas, or
+    "none". Where neither file nor options name a model it is "portrait", or "road" for an overlay without a
+    background; where no effect is named and there is an output, portrait blurs the background and any other
+    model gets an overlay of all it knows.
+    """
+    base = config if isinstance(config, Config) else Config() if config is None else read_config(config)
+    source = _source(base.source, input, start, end)
+    effects = _effects(base.effects, background, overlay)
+    if model is None and "name" not in base.model.model_fields_set:
+        kinds = {type(effect) for effect in effects or ()}
+        model = "road" if OverlayEffect in kinds and BackgroundEffect not in kinds else "portrait"
+    return _changed(
+        base,
+        source=source,
+        model=_changed(
+            base.model, name=model, providers=None if providers is None else tuple(providers), threads=threads
+        ),
+        filters=None if filters is None else _filters(filters),
+        effects=effects,
+        sinks=_sinks(base.sinks, source, output, codec, masks, records),
+    )
+
+
+def _changed(section: S, **values: Any) -> S:
+    """The section with the values that are not None; the others stay."""
+    return section.model_copy(update={key: value for key, value in values.items() if value is not None})
+
+
+def _source(
+    base: SourceOptions | None, given: AnyPath | None, start: float | None, end: float | None
+) -> SourceOptions | None:
+    source = base if given is None else _source_of(given)
+    if start is None and end is None:
+        return source
+    if not isinstance(source, VideoSource):
+        raise ConfigError("start and end cut videos: this input is none, so leave them out")
+    source = _changed(source, start=start, end=end)
+    if source.start is not None and source.end is not None and source.end <= source.start:
+        raise ConfigError(f"end {source.end:g} s must be after start {source.start:g} s")
+    return source
+
+
+def _source_of(given: AnyPath) -> SourceOptions:
+    text = os.fspath(given)
+    path = Path(text).expanduser()
+    if text.startswith("synthetic:"):
+        return SyntheticSource(graph=text.removeprefix("synthetic:"))
+    if text == "sample" and not path.exists():
+        return SampleSource()
+    if path.is_dir() or path.suffix.lower() in PICTURES:
+        return ImageSource(paths=(path,))
+    return VideoSource(path=path)
+
+
+def _effects(
+    base: tuple[EffectOptions, ...] | None, background: str | None, overlay: str | None
+) -> tuple[EffectOptions, ...] | None:
+    if background is None and overlay is None:
+        return base
+    effects = list(base or ())
+    if background is not None:
+        effects = [e for e in effects if not isinstance(e, BackgroundEffect)]
+        if background != "none":
+            effects.insert(0, BackgroundEffect(paint=background))
+    if overlay is not None:
+        effects = [e for e in effects if not isinstance(e, OverlayEffect)]
+        if overlay != "none":
+            effects.append(_overlay(overlay))
+    return tuple(effects)
+
+
+def _overlay(text: str) -> OverlayEffect:
+    match text:
+        case "road":
+            return OverlayEffect(preset="road")
+        case "all":
+            return OverlayEffect()
+        case _:
+            return OverlayEffect(names=_split(text))
+
+
+def _filters(text: str) -> tuple[FilterOptions, ...]:
+    tables = [] if text == "none" else [{"type": name} for name in _split(text)]
+    return parse_config({"filters": tables}, origin=f"filters {text!r}").filters or ()
+
+
+def _sinks(
+    base: Sequence[SinkOptions],
+    source: SourceOptions | None,
+    output: AnyPath | None,
+    codec: str | None,
+    masks: AnyPath | None,
+    records: AnyPath | None,
+) -> tuple[SinkOptions, ...]:
+    sinks = list(base)
+    if output is not None:
+        _put(sinks, _sink_of(Path(output).expanduser(), source))
+    if codec is not None:
+        videos = [i for i, sink in enumerate(sinks) if isinstance(sink, VideoSink)]
+        if not videos:
+            raise ConfigError(f"codec {codec!r} needs an output that is a video, such as -o out.mp4")
+        for i in videos:
+            sinks[i] = sinks[i].model_copy(update={"codec": codec})
+    if masks is not None:
+        _put(sinks, MaskSink(folder=Path(masks).expanduser()))
+    if records is not None:
+        _put(sinks, RecordSink(path=Path(records).expanduser()))
+    return tuple(sinks)
+
+
+def _put(sinks: list[SinkOptions], sink: Section) -> None:
+    """Change the first sink of that type, which keeps its other options, or add the sink."""
+    for i, other in enumerate(sinks):
+        if type(other) is type(sink):
+            sinks[i] = other.model_copy(update=sink.options())
+            return
+    sinks.append(sink)  # type: ignore[arg-type]
+
+
+def _sink_of(path: Path, source: SourceOptions | None) -> Section:
+    suffix = path.suffix.lower()
+    if path.is_dir() or not suffix:
+        return ImageSink(folder=path)
+    if suffix not in PICTURES:
+        return VideoSink(path=path)
+    if isinstance(source, ImageSource) and len(source.paths) == 1 and not source.paths[0].is_dir():
+        return ImageSink(folder=path.parent, format=suffix[1:], names=(path.stem,))
+    raise ConfigError(f"{path} is one picture, but the input gives many: name a video (out.mp4) or a folder (out/)")
+
+
+def _split(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise ConfigError(f"{text!r} names nothing: give names joined by commas, all or none")
+    return names
