@@ -1,0 +1,39 @@
+# make demo               a virtual environment, and the main job on the built-in sample: out/demo.mp4, out/demo-sheet.png
+# make demo INPUT=me.mp4  the same on a video of your own
+# make test               format, lint, types and the whole test suite
+# make bench              the figures of the README, measured here
+
+PYTHON ?= python3
+INPUT ?=
+BIN := .venv/bin
+
+.PHONY: demo test format bench clean
+
+demo: .venv/demo
+	$(BIN)/rtseg demo $(INPUT) -o out
+
+test: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
+
+format: .venv/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/dev
+	$(BIN)/python -m benchmarks.pipeline --background picture
+	$(BIN)/python -m benchmarks.pipeline --background blur
+	$(BIN)/python -m benchmarks.stages
+
+clean:
+	rm -rf .venv out build dist *.egg-info
+
+.venv/demo: pyproject.toml constraints.txt
+	scripts/environment $(PYTHON) demo
+	touch $@
+
+.venv/dev: pyproject.toml constraints.txt
+	scripts/environment $(PYTHON) demo,dev
+	touch $@ .venv/demo
