@@ -28,7 +28,8 @@ def noise(width: int, height: int, colour: Colour | None = None, chroma: str = "
 
 def soft_mask(width: int = 64, height: int = 36) -> U8:
     yy, xx = np.mgrid[:height, :width]
-    return np.clip(128 + 12 * (height / 3 - np.hypot(xx - width / 2, yy - height / 2)), 0, 255).astype(np.uint8)
+    levels: NDArray[np.float64] = 128 + 12 * (height / 3 - np.hypot(xx - width / 2, yy - height / 2))
+    return np.clip(levels, 0, 255).astype(np.uint8)
 
 
 def blended(base: U8, paint: U8 | float, mask: U8 | float) -> NDArray[np.float64]:

@@ -35,7 +35,7 @@ def test_planes_of_wrong_shape_or_type_are_refused_with_their_shapes() -> None:
     with pytest.raises(FrameError, match=r"4:2:0, 4:2:2 or 4:4:4.*uint8\[2x2\]"):
         Frame((luma, chroma, chroma[:, :2]))
     with pytest.raises(FrameError, match="uint8"):
-        Frame((luma.astype(np.float32), chroma, chroma))  # type: ignore[arg-type]
+        Frame((luma.astype(np.float32), chroma, chroma))
     with pytest.raises(FrameError, match="alpha must be uint8 of the shape of Y"):
         Frame((luma, chroma, chroma), alpha=chroma)
     with pytest.raises(FrameError, match="HxWx3 or HxWx4"):
