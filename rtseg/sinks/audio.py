@@ -24,11 +24,11 @@ class AudioCopy:
     An input that cannot be opened, or has no audio, gives no packets.
     """
 
-    def __init__(self, path: str, *, start: Fraction | None = None, end: Fraction | None = None) -> None:
+    def __init__(self, path: str, *, zero: Fraction = Fraction(0), end: Fraction | None = None) -> None:
         self.path = path
-        self.start = start
+        self.start = zero if zero > 0 else None
         self.end = end
-        self.zero = Fraction(0)
+        self.zero = zero
         self.notes: list[str] = []
         self.packets = 0
         self._container: InputContainer | None = None

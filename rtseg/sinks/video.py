@@ -1,0 +1,305 @@
+"""Writes video files: frames encoded, the input's audio copied beside them, all times kept."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections import deque
+from fractions import Fraction
+from typing import Self
+
+import av
+from av.codec.context import ThreadType
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.frame import PictureType
+from av.video.stream import VideoStream
+
+from rtseg.errors import ConfigError, SinkError
+from rtseg.sinks.audio import AudioCopy
+from rtseg.sinks.codecs import Codec, CodecChoice, Container, choose, container_of, parse_codec
+from rtseg.sinks.files import PartFile
+from rtseg.sinks.planes import FULL, H273, LIMITED, Converter
+from rtseg.types import Colour, Frame, Output, StreamInfo
+
+log = logging.getLogger(__name__)
+
+_FLUSH = Fraction(2, 5)
+"""Seconds of video that wait for being written to the disk, and, once more, in the encoder."""
+_FINEST = 1 << 24
+"""Ticks a second at most; the 32 bits of an mp4's sample times overflow with nanoseconds."""
+_LATEST = 60
+"""A first frame later than so many seconds (a recorder's clock, say) is moved to the beginning."""
+
+
+class VideoWriter:
+    """Encodes each output's picture into a file, and keeps the input's audio, packet for packet.
+
+    path: its ending decides the container: .mp4, .m4v, .mov, .mkv or .webm. codec: a choice, or text for
+    `parse_codec`; "auto" goes by the container and by whether the first picture has alpha. info: of the source, for
+    the audio (none is copied without it), the cut, the rate and the shape of pixels.
+
+    The file is made at the first frame, as `<path>.part`, and gets its name when closed; without a frame there is
+    no file. Killed at any moment, the part can be played but for its last second. After an error it is left where
+    something can be played, and removed otherwise.
+
+    Times: every frame keeps its pts to the tick (.mkv and .webm count in milliseconds: rounded there, as are time
+    bases finer than 2**-24 s), and the audio its own. All are moved by the same amount, so that the file begins at
+    zero, where the source was cut at `info.start` (that moment becomes zero), and where the first frame is earlier
+    than zero or later than a minute (that frame becomes zero). Audio ends with the video where the video ended
+    early. A pts that does not grow is moved on by a tick.
+
+    Sides are padded to even numbers by repeating the last column and row where the codec needs it (H.264, H.265, AV1);
+    pictures of another size than the first are scaled into it with bars.
+
+    Raises ConfigError for a name, codec or option that cannot work, SinkError or DiskFull for what happens later.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        info: StreamInfo | None = None,
+        codec: CodecChoice | str = "auto",
+        audio: bool = True,
+    ) -> None:
+        self.frames = 0
+        self.notes: list[str] = []
+        self._info = StreamInfo("") if info is None else info
+        self._choice = parse_codec(codec) if isinstance(codec, str) else codec
+        self._container = container_of(path)
+        choose(self._choice, self._container)
+        self._file = PartFile(path, inputs=(self._info.name, self._info.audio))
+        self._with_audio = audio and self._info.audio is not None
+        self._encoding: _Encoding | None = None
+        self._error: SinkError | None = None
+        self._closed = False
+
+    def write(self, output: Output, /) -> None:
+        """Encode `output.picture`."""
+        if self._error is not None or self._closed:
+            raise self._error or SinkError(f"{self._file.path} is closed: nothing more can be written to it")
+        try:
+            if self._encoding is None:
+                self._encoding = self._open(output.picture)
+            self._encoding.write(output.picture)
+        except (OSError, av.error.FFmpegError) as error:
+            raise self._fail(error) from error
+        self.frames += 1
+
+    def close(self) -> None:
+        """Write what the encoder holds back and the rest of the audio, and give the file its name."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._encoding is None:
+            return
+        try:
+            self._encoding.finish()
+            self._encoding.close()
+        except (OSError, av.error.FFmpegError) as error:
+            raise self._fail(error) from error
+        self._file.publish()
+
+    def _open(self, first: Frame) -> _Encoding:
+        codec = choose(self._choice, self._container, alpha=first.alpha is not None)
+        audio = None
+        if self._with_audio and self._info.audio is not None:
+            audio = AudioCopy(self._info.audio, zero=_zero(self._info, first), end=_fraction(self._info.end))
+            self.notes = audio.notes
+        try:
+            return _Encoding(self._file, self._container, codec, self._choice, first, self._info, audio)
+        except BaseException:
+            if audio is not None:
+                audio.close()
+            self._file.discard()
+            raise
+
+    def _fail(self, error: Exception) -> SinkError:
+        """End for good: the part stays where it holds frames."""
+        if isinstance(error, SinkError):
+            self._error = error
+            return error
+        if self._encoding is not None:
+            self._encoding.abandon()
+            if not self._encoding.muxed:
+                self._file.discard()
+        self._error = self._file.failure(error)
+        return self._error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Encoding:
+    """One open file: the encoder, the container and the audio, from the first frame to the end."""
+
+    def __init__(
+        self,
+        file: PartFile,
+        container: Container,
+        codec: Codec,
+        choice: CodecChoice,
+        first: Frame,
+        info: StreamInfo,
+        audio: AudioCopy | None,
+    ) -> None:
+        if min(first.size) < codec.least:
+            raise ConfigError(
+                f"{codec.name} needs sides of at least {codec.least} pixels, not {first.size.width}x"
+                f"{first.size.height}: use the codec vp9 or h264"
+            )
+        self.muxed = 0
+        self._tick = first.time_base if first.time_base.denominator <= _FINEST else Fraction(1, 1_000_000)
+        self._zero = _zero(info, first)
+        self._audio = audio
+        self._last = -1
+        self._gap = 0
+        self._key: int | None = None
+        self._durations: deque[tuple[int, int]] = deque()
+        alpha = first.alpha is not None
+        colour = first.colour if codec.full_range else Colour(first.colour.matrix)
+        pixels = codec.alpha_format if alpha and codec.alpha_format else codec.format
+        self._convert = Converter(first, pixels, even=codec.even, colour=colour)
+        self._out = av.open(
+            str(file.part), "w", format=container, container_options=_container_options(container, file.direct)
+        )
+        self._stream = self._add_stream(codec, choice, info, pixels, colour)
+        if alpha and codec.name == "vp9":
+            self._stream.metadata["alpha_mode"] = "1"
+        if audio is not None:
+            audio.attach(self._out)
+        self._out.start_encoding()
+
+    def write(self, frame: Frame) -> None:
+        """Encode and mux one frame, with the audio up to it."""
+        picture = self._convert(frame)
+        pts = round((frame.pts * frame.time_base - self._zero) / self._tick)
+        if pts <= self._last:
+            pts = self._last + 1
+        if self._last >= 0:
+            self._gap = pts - self._last
+        duration = round(frame.duration * frame.time_base / self._tick)
+        picture.pts, picture.time_base = pts, self._tick
+        picture.duration = duration
+        self._durations.append((pts, duration or self._gap))
+        self._last = pts
+        # The next frame, if it is as far away as the last one, would be too late.
+        due = self._key is None or (pts + self._gap - self._key) * self._tick > 1
+        picture.pict_type = PictureType.I if due else PictureType.NONE
+        if due:
+            self._key = pts
+        self._mux(self._stream.codec_context.encode(picture))
+
+    def finish(self) -> None:
+        """Write all that is held back."""
+        self._mux(self._stream.codec_context.encode(None))
+        if self._audio is not None:
+            end = self._zero + (self._last + self._gap) * self._tick
+            expected = self._audio.video_seconds
+            if self._audio.end is not None:
+                expected = self._audio.end if expected is None else min(expected, self._audio.end)
+            early = expected is not None and end < expected - 1
+            self._copy_audio(end - self._zero if early else None)
+
+    def close(self) -> None:
+        """Write the trailer."""
+        if self._audio is not None:
+            self._audio.close()
+        self._out.close()
+
+    def abandon(self) -> None:
+        """Close as well as it goes after an error."""
+        try:
+            self.close()
+        except (OSError, av.error.FFmpegError) as error:
+            log.debug("closing after an error: %s", error)
+
+    def _mux(self, packets: list[Packet]) -> None:
+        for packet in packets:
+            if packet.dts is not None:
+                self._copy_audio(packet.dts * self._tick)
+            for _ in range(len(self._durations)):
+                pts, duration = self._durations[0]
+                self._durations.rotate(-1)
+                if pts == packet.pts:
+                    self._durations.pop()
+                    packet.duration = duration
+                    break
+            self._out.mux_one(packet)
+            self.muxed += 1
+
+    def _copy_audio(self, until: Fraction | None) -> None:
+        if self._audio is None:
+            return
+        for packet in self._audio.until(until):
+            try:
+                self._out.mux_one(packet)
+            except (ValueError, av.error.InvalidDataError) as error:
+                self._audio.drop(packet, error)
+
+    def _add_stream(
+        self, codec: Codec, choice: CodecChoice, info: StreamInfo, pixels: str, colour: Colour
+    ) -> VideoStream:
+        rate = info.rate if info.rate is not None and info.rate > 0 else Fraction(30)
+        rate = rate.limit_denominator(1001)
+        held_back = max(1, int(rate * _FLUSH))
+        options = {**codec.options, **choice.options}
+        options = {**codec.options, **codec.delay(held_back, options), **choice.options}
+        threads = options.pop("threads", "1")
+        try:
+            stream = self._out.add_stream(codec.encoder, rate=rate, options=options)
+        except (ValueError, av.error.FFmpegError) as error:
+            raise ConfigError(f"{codec.name} is not in this FFmpeg ({error}): choose another codec") from error
+        assert isinstance(stream, VideoStream)
+        context = stream.codec_context
+        context.width, context.height = self._convert.size
+        context.pix_fmt = pixels
+        context.time_base = self._tick
+        context.gop_size = max(1, math.ceil(rate))
+        context.thread_count = int(threads) if threads.isdecimal() else 0
+        context.thread_type = ThreadType.SLICE
+        context.colorspace, context.color_primaries, context.color_trc = H273[colour.matrix]
+        context.color_range = FULL if colour.full_range else LIMITED
+        if info.sample_aspect_ratio:
+            context.sample_aspect_ratio = info.sample_aspect_ratio
+        stream.time_base = Fraction(1, self._tick.denominator)
+        try:
+            context.open()
+        except (ValueError, av.error.FFmpegError) as error:
+            raise ConfigError(f"the encoder {codec.encoder} refuses its options {options}: {error}") from error
+        if unknown := [key for key in choice.options if key in context.options]:
+            raise ConfigError(
+                f"the encoder {codec.encoder} has no option {unknown[0]!r}: "
+                f"leave it out (ffmpeg -h encoder={codec.encoder} lists them)"
+            )
+        return stream
+
+
+def _container_options(container: Container, direct: bool) -> dict[str, str]:
+    """What makes a file readable while it grows, and packets of unlike streams wait for each other briefly only."""
+    micros = str(round(_FLUSH * 1_000_000))
+    options = {"flush_packets": "1", "max_interleave_delta": micros}
+    match container:
+        case "mp4" | "mov":
+            flags = "frag_keyframe+empty_moov+default_base_moof" if direct else "hybrid_fragmented"
+            return {**options, "movflags": flags, "frag_duration": micros}
+        case "matroska" | "webm":
+            return {**options, "cluster_time_limit": str(round(_FLUSH * 1000))}
+
+
+def _zero(info: StreamInfo, first: Frame) -> Fraction:
+    """The moment of the input, in seconds, that becomes the file's beginning."""
+    begins = first.pts * first.time_base
+    if info.start is not None:
+        ticks = round(Fraction(info.start) / first.time_base)
+        return min(begins, ticks * first.time_base)
+    return Fraction(0) if 0 <= begins <= _LATEST else begins
+
+
+def _fraction(seconds: float | None) -> Fraction | None:
+    return None if seconds is None else Fraction(seconds)
