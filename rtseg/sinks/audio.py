@@ -52,6 +52,11 @@ class AudioCopy:
         duration = self._container.duration
         return None if not duration else Fraction(duration + (self._container.start_time or 0), av.time_base)
 
+    @property
+    def time_bases(self) -> list[Fraction]:
+        """Of each audio stream of the input."""
+        return [] if self._container is None else [s.time_base for s in self._container.streams.audio if s.time_base]
+
     def attach(self, target: OutputContainer) -> None:
         """Give `target` a stream for each audio stream that it can hold; the others are noted."""
         if self._container is None:

@@ -6,8 +6,9 @@ import logging
 import math
 import os
 from collections import deque
+from collections.abc import Iterable
 from fractions import Fraction
-from typing import Self
+from typing import Self, assert_never
 
 import av
 from av.codec.context import ThreadType
@@ -165,9 +166,9 @@ class _Encoding:
         colour = first.colour if codec.full_range else Colour(first.colour.matrix)
         pixels = codec.alpha_format if alpha and codec.alpha_format else codec.format
         self._convert = Converter(first, pixels, even=codec.even, colour=colour)
-        self._out = av.open(
-            str(file.part), "w", format=container, container_options=_container_options(container, file.direct)
-        )
+        scale = _movie_timescale(self._tick, () if audio is None else audio.time_bases)
+        options = _container_options(container, seekable=not file.direct, movie_timescale=scale)
+        self._out = av.open(str(file.part), "w", format=container, container_options=options)
         self._stream = self._add_stream(codec, choice, info, pixels, colour)
         if alpha and codec.name == "vp9":
             self._stream.metadata["alpha_mode"] = "1"
@@ -280,16 +281,29 @@ class _Encoding:
         return stream
 
 
-def _container_options(container: Container, direct: bool) -> dict[str, str]:
+def _container_options(container: Container, *, seekable: bool, movie_timescale: int) -> dict[str, str]:
     """What makes a file readable while it grows, and packets of unlike streams wait for each other briefly only."""
     micros = str(round(_FLUSH * 1_000_000))
     options = {"flush_packets": "1", "max_interleave_delta": micros}
     match container:
         case "mp4" | "mov":
-            flags = "frag_keyframe+empty_moov+default_base_moof" if direct else "hybrid_fragmented"
-            return {**options, "movflags": flags, "frag_duration": micros}
+            # Fragments while it grows, and an ordinary file once closed. Without delay_moov the fragments have no
+            # edit list, and the first pts is lost; edit lists count in ticks of the movie, by default milliseconds.
+            flags = "hybrid_fragmented+delay_moov" if seekable else "frag_keyframe+delay_moov+default_base_moof"
+            return {**options, "movflags": flags, "frag_duration": micros, "movie_timescale": str(movie_timescale)}
         case "matroska" | "webm":
             return {**options, "cluster_time_limit": str(round(_FLUSH * 1000))}
+        case _:
+            assert_never(container)
+
+
+def _movie_timescale(tick: Fraction, others: Iterable[Fraction]) -> int:
+    """Ticks a second that all streams can begin on, or the video's alone where that would be too many."""
+    scale = tick.denominator
+    while scale < 10_000:  # as FFmpeg makes it for the video
+        scale *= 2
+    shared = math.lcm(scale, *(base.denominator for base in others))
+    return shared if shared <= _FINEST else scale
 
 
 def _zero(info: StreamInfo, first: Frame) -> Fraction:
