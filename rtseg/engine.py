@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +21,7 @@ from rtseg.errors import (
     ModelNotFound,
     ModelRejected,
     ProviderUnavailable,
+    RtsegError,
 )
 from rtseg.watchdog import Deadline
 
@@ -59,6 +59,7 @@ _DTYPES: dict[str, type[np.generic]] = {
     "tensor(bool)": np.bool_,
 }
 _SILENT = 4  # log only what is fatal: every other failure reaches the caller as an exception
+_WARNING = 2  # ONNX Runtime's default
 
 
 def available_providers() -> tuple[str, ...]:
@@ -145,17 +146,17 @@ class OrtEngine:
 
     def run(self) -> Mapping[str, NDArray[Any]]:
         """Run on what the input buffers hold; the outputs are views that the next run overwrites."""
-        self._execute(lambda: self._session.run_with_iobinding(self._binding, self._options))
+        self._execute(self._session.run_with_iobinding, self._binding, self._options)
         for name, finite in self._finite.items():
             if not np.isfinite(self._outputs[name], out=finite).all():
                 raise InferenceFailed(f"output {name!r} of {self._path.name} holds NaN or infinity")
         return self._outputs
 
-    def _execute(self, call: Any) -> Any:
+    def _execute(self, call: Callable[..., Any], *arguments: Any) -> Any:
         if self._deadline is not None:
             self._deadline.start()
         try:
-            result = call()
+            result = call(*arguments)
         except Exception as error:
             if self._late():
                 raise InferenceTimeout(
@@ -178,28 +179,31 @@ class OrtEngine:
         options = self._options
         self._deadline = None if self._timeout is None else Deadline(self._timeout, lambda: _terminate(options))
         self._binding = self._session.io_binding()
-        inputs = {
-            node.name: np.zeros(self._shapes[node.name], _dtype(self._path, node))
-            for node in self._session.get_inputs()
-        }
-        outputs = self._allocate(inputs)
         try:
+            inputs = {
+                node.name: np.zeros(self._shapes[node.name], _dtype(self._path, node))
+                for node in self._session.get_inputs()
+            }
+            outputs = self._allocate(inputs)
             for name, array in inputs.items():
                 self._binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
             for name, array in outputs.items():
                 self._binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
-        except Exception as error:
-            raise ModelRejected(f"{self._path}: its inputs cannot be bound: {_first_line(error)}") from error
+        except RtsegError:
+            raise
+        except Exception as error:  # MemoryError, ValueError of sizes over 2**63, ONNX Runtime's own
+            raise ModelRejected(f"{self._path}: its buffers cannot be made: {_first_line(error)}") from error
         self._inputs: Mapping[str, NDArray[Any]] = MappingProxyType(inputs)
         self._outputs: Mapping[str, NDArray[Any]] = MappingProxyType({n: _read_only(a) for n, a in outputs.items()})
         self._finite = {n: np.empty(a.shape, np.bool_) for n, a in outputs.items() if a.dtype.kind == "f"}
 
     def _allocate(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         nodes = self._session.get_outputs()
+        types = [_dtype(self._path, node) for node in nodes]
         if all(_is_fixed(node.shape) for node in nodes):
-            return {node.name: np.zeros(node.shape, _dtype(self._path, node)) for node in nodes}
+            return {node.name: np.zeros(node.shape, dtype) for node, dtype in zip(nodes, types, strict=True)}
         names = [node.name for node in nodes]  # open axes: one plain run tells how large the outputs are
-        arrays = self._execute(lambda: self._session.run(names, inputs, self._options))
+        arrays = self._execute(self._session.run, names, inputs, self._options)
         return {name: np.zeros_like(array) for name, array in zip(names, arrays, strict=True)}
 
 
@@ -265,25 +269,40 @@ def _open_with(path: Path, wanted: tuple[str, ...], *, threads: int, spinning: b
     for name in wanted:
         if name not in available_providers():
             raise _unavailable(name, "this build of ONNX Runtime does not contain it")
+    missed = ""
+    ort.set_default_logger_severity(_SILENT)
+    try:
+        if {"cuda", "tensorrt"} & set(wanted):
+            missed = _preload()
+        session = _session(path, wanted, threads=threads, spinning=spinning)
+    except Exception as error:  # besides its own, UnicodeDecodeError for some broken files
+        if wanted != ("cpu",) and _loads_on_cpu(path):
+            raise _unavailable(wanted[0], _first_line(error)) from error
+        raise ModelRejected(f"{path} is not a usable ONNX model: {_first_line(error)}") from error
+    finally:
+        ort.set_default_logger_severity(_WARNING)
+    for name in wanted:
+        if PROVIDERS[name] not in session.get_providers():
+            raise _unavailable(name, missed or "the session does not report it")
+    return session
+
+
+def _session(path: Path, wanted: Sequence[str], *, threads: int = 1, spinning: bool = False) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _SILENT
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    names = [PROVIDERS[name] for name in wanted]
-    with _quiet() as said:
-        if {"cuda", "tensorrt"} & set(wanted):
-            ort.preload_dlls()  # finds the CUDA libraries that pip installed; says on stdout what it misses
-        try:
-            session = ort.InferenceSession(str(path), options, providers=names)
-        except Exception as error:  # besides its own, UnicodeDecodeError for some broken files
-            raise ModelRejected(f"{path} is not a usable ONNX model: {_first_line(error)}") from error
-    session.disable_fallback()
-    for name in wanted:
-        if PROVIDERS[name] not in session.get_providers():
-            raise _unavailable(name, _why_missing(said.getvalue()))
-    return session
+    # Never session.set_denormal_as_zero: it changes the arithmetic of the calling thread, and of those it starts.
+    return ort.InferenceSession(str(path), options, providers=[PROVIDERS[name] for name in wanted], enable_fallback=0)
+
+
+def _loads_on_cpu(path: Path) -> bool:
+    try:
+        _session(path, ("cpu",))
+    except Exception:
+        return False
+    return True
 
 
 def _unavailable(name: str, reason: str) -> ProviderUnavailable:
@@ -293,18 +312,8 @@ def _unavailable(name: str, reason: str) -> ProviderUnavailable:
     )
 
 
-def _why_missing(said: str) -> str:
-    return next(iter(said.strip().splitlines()), "the session does not report it")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[io.StringIO]:
-    """Catch what ONNX Runtime prints instead of raising."""
-    said = io.StringIO()
-    ort.set_default_logger_severity(_SILENT)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(said):
-            warnings.simplefilter("ignore")
-            yield said
-    finally:
-        ort.set_default_logger_severity(2)  # its default
+def _preload() -> str:
+    """Load the CUDA libraries that pip installed; what is missing ONNX Runtime only prints: its first line."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        ort.preload_dlls()
+    return next(iter(said.getvalue().strip().splitlines()), "")

@@ -16,7 +16,7 @@ class Deadline:
     """The time limit of one caller's runs, one run at a time: `start` before, `stop` after.
 
     `expire` is called from the watchdog's thread, once, when `seconds` have passed between the two. Both calls
-    together cost about a microsecond: a look at the clock, two uncontended locks and no system call.
+    together cost about two microseconds: a look at the clock and uncontended locks.
     """
 
     def __init__(self, seconds: float, expire: Callable[[], None]) -> None:
