@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import av
 from av.audio.stream import AudioStream
@@ -34,8 +35,8 @@ class AudioCopy:
         self._container: InputContainer | None = None
         self._targets: dict[int, AudioStream] = {}
         self._last: dict[int, int] = {}
-        self._ahead: deque[Packet] = deque()
-        self._source: Iterator[Packet] = iter(())
+        self._ahead: deque[Packet[Any]] = deque()
+        self._source: Iterator[Packet[Any]] = iter(())
         try:
             self._container = av.open(path, timeout=(10.0, 10.0))
         except (OSError, av.error.FFmpegError, ValueError) as error:
@@ -82,7 +83,7 @@ class AudioCopy:
                 self._seek(self.start)
             self._source = self._read()
 
-    def until(self, seconds: Fraction | None) -> Iterator[Packet]:
+    def until(self, seconds: Fraction | None) -> Iterator[Packet[Any]]:
         """The packets that are to be decoded before `seconds` of the output's time (None: all the rest)."""
         while self._ahead or self._pull():
             packet = self._ahead[0]
@@ -91,7 +92,7 @@ class AudioCopy:
             self.packets += 1
             yield self._ahead.popleft()
 
-    def drop(self, packet: Packet, reason: object) -> None:
+    def drop(self, packet: Packet[Any], reason: object) -> None:
         """Give up the stream of a packet that the container refused."""
         for index, stream in list(self._targets.items()):
             if stream.index == packet.stream_index:
@@ -119,7 +120,7 @@ class AudioCopy:
         self._ahead.append(packet)
         return True
 
-    def _read(self) -> Iterator[Packet]:
+    def _read(self) -> Iterator[Packet[Any]]:
         assert self._container is not None
         streams = [self._container.streams[index] for index in self._targets]
         packets = self._container.demux(streams)
@@ -143,7 +144,7 @@ class AudioCopy:
             packet.stream = self._targets[index]
             yield packet
 
-    def _shift(self, packet: Packet, index: int) -> None:
+    def _shift(self, packet: Packet[Any], index: int) -> None:
         ticks = round(self.zero / packet.time_base)
         assert packet.dts is not None
         dts = packet.dts - ticks

@@ -5,7 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import cv2
+from numpy.typing import NDArray
 
 from rtseg.errors import ConfigError, DiskFull, SinkError
 
@@ -49,16 +54,17 @@ class PartFile:
         if not self.direct:
             self.part.unlink(missing_ok=True)
 
-    def failure(self, error: OSError) -> SinkError:
-        """What to raise for an error of the operating system: DiskFull where no room is left."""
+    def failure(self, error: Exception) -> SinkError:
+        """What to raise for an error of writing: DiskFull where no room is left."""
         kept = "" if self.direct or not self.part.exists() else f"; what was written so far is kept in {self.part}"
         return failure(error, self.path, kept)
 
 
-def failure(error: OSError, path: Path, kept: str = "") -> SinkError:
-    """An OSError of writing `path` as one of rtseg's; `kept` says what is left of it."""
-    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-    if error.errno in _FULL:
+def failure(error: Exception, path: Path, kept: str = "") -> SinkError:
+    """An error of writing `path`, the system's or FFmpeg's, as one of rtseg's; `kept` says what is left of it."""
+    code = getattr(error, "errno", None)
+    reason = os.strerror(code) if code and 0 < code < 256 else str(error)
+    if code in _FULL:
         return DiskFull(f"no room left for {path} ({reason}){kept}: free some space or write elsewhere")
     return SinkError(f"cannot write {path}: {reason}{kept}")
 
@@ -84,6 +90,17 @@ def write_whole(path: Path, data: bytes | memoryview) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise failure(error, path) from error
+
+
+def encode_image(pixels: NDArray[Any], path: Path, parameters: Sequence[int]) -> memoryview:
+    """`pixels`, as OpenCV wants them, in the format of the path's ending; SinkError where the format cannot."""
+    try:
+        done, data = cv2.imencode(path.suffix, pixels, parameters)
+    except cv2.error as error:
+        raise SinkError(f"cannot encode {path}: {error.err}") from error
+    if not done:
+        raise SinkError(f"cannot encode {path}: {pixels.shape[1]}x{pixels.shape[0]} is more than the format holds")
+    return data.data
 
 
 def sync_folder(folder: Path) -> None:

@@ -13,7 +13,7 @@ class Null:
     def __init__(self) -> None:
         self.frames = 0
 
-    def write(self, output: Output, /) -> None:
+    def write(self, _output: Output, /) -> None:
         """Count one frame."""
         self.frames += 1
 

@@ -8,11 +8,10 @@ import os
 from collections import deque
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import Self, assert_never
+from typing import Any, Self, assert_never
 
 import av
 from av.codec.context import ThreadType
-from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
@@ -220,7 +219,7 @@ class _Encoding:
         except (OSError, av.error.FFmpegError) as error:
             log.debug("closing after an error: %s", error)
 
-    def _mux(self, packets: list[Packet]) -> None:
+    def _mux(self, packets: list[Packet[Any]]) -> None:
         for packet in packets:
             if packet.dts is not None:
                 self._copy_audio(packet.dts * self._tick)
