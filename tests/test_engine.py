@@ -6,6 +6,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import graphs
 import numpy as np
 import onnxruntime as ort
 import pytest
@@ -24,7 +25,6 @@ from rtseg.errors import (
     ProviderUnavailable,
 )
 from rtseg.types import Engine
-from tests import graphs
 
 RAMP = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
 
