@@ -12,6 +12,8 @@ from rtseg.errors import ModelNotFound, ModelRejected
 
 Triple = tuple[float, float, float]
 Positive = Annotated[float, Field(gt=0)]
+Side = Annotated[int, Field(gt=0, le=8192)]
+Name = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f\x7f]{1,64}$")]  # names end up in the names of files
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -22,13 +24,13 @@ class CardInput(BaseModel):
     padded with `pad`, a pixel value 0..255).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     name: str
-    size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
+    size: tuple[Side, Side]
     colour: Literal["rgb", "bgr"] = "rgb"
     fit: Literal["stretch", "letterbox"] = "stretch"
     pad: Annotated[int, Field(ge=0, le=255)] = 114
-    scale: Annotated[float, Field(gt=0)] = 255.0
+    scale: Positive = 255.0
     mean: Triple = (0.0, 0.0, 0.0)
     std: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)
 
@@ -75,7 +77,7 @@ class Card(BaseModel):
     data: str = ""
     input: CardInput
     outputs: Annotated[tuple[CardOutput, ...], Field(min_length=1)]
-    names: Annotated[tuple[str, ...], Field(min_length=1)]
+    names: Annotated[tuple[Name, ...], Field(min_length=1)]
     palette: dict[str, Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]] = {}
     metrics: dict[str, float | str] = {}
     external: dict[str, Sha256] = {}
