@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
+import cv2
 import numpy as np
 
 from rtseg.errors import FrameError
-from rtseg.ops.arrays import U8
+from rtseg.ops.arrays import U8, Scratch, as_u8
 from rtseg.ops.blend import Blender
 from rtseg.ops.blur import blur_covered
 from rtseg.ops.colour import rgb_to_yuv
@@ -17,18 +19,24 @@ from rtseg.ops.resize import enlarge, resize
 from rtseg.types import Blur, Box, Clear, Frame, Keep, Layer, Picture, Solid
 
 Planes: TypeAlias = tuple[U8, U8, U8]
+Paints: TypeAlias = tuple[U8 | int, U8 | int, U8 | int]
 Region: TypeAlias = tuple[slice, slice]
 _WHOLE: Region = (slice(None), slice(None))
+_WORD = 8
 
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A layer's alpha at plane resolution, and the part of each plane that it covers."""
+    """A layer's alpha at plane resolution, and the part of each plane that it covers.
+
+    inverse: outside that part is paint and not base, and alpha is that of the base over the paint.
+    """
 
     luma: Region
     chroma: Region
     luma_alpha: U8 | float
     chroma_alpha: U8 | float
+    inverse: bool = False
 
 
 class Compositor:
@@ -41,109 +49,147 @@ class Compositor:
 
     def __init__(self) -> None:
         self._blend = Blender()
-        self._kept: dict[str, U8] = {}
+        self._scratch = Scratch()
 
     def __call__(self, frame: Frame, layers: Sequence[Layer]) -> Frame:
         """The frame with all layers on it; the frame itself when there is none.
 
         Raises FrameError when a Picture does not fit what its layer covers.
         """
-        base, alpha = frame.planes, frame.alpha
+        alpha = frame.alpha
         out: Planes | None = None
+        over: Paints
         for layer in layers:
-            placed = self._place(frame, layer)
+            clear = isinstance(layer.paint, Clear)
+            placed = self._place(frame, layer, invertible=out is None and alpha is None and not clear)
             if placed is None:
                 continue
-            if alpha is not None or isinstance(layer.paint, Clear):
-                alpha = self._fold_alpha(frame, alpha, layer, placed)
-            if isinstance(layer.paint, Clear):
+            if alpha is not None or clear:
+                alpha = self._fold_alpha(frame, alpha, placed, 0 if clear else 255)
+            if clear:
                 continue
-            if out is None:
-                out = _new_planes(frame)
-                if layer.box is not None:
-                    for plane, copy in zip(base, out, strict=True):
-                        np.copyto(copy, plane)
-                    base = out
-            paints = self._paint(frame, base, layer, placed)
-            for i, paint in enumerate(paints):
-                at, cover = (placed.chroma, placed.chroma_alpha) if i else (placed.luma, placed.luma_alpha)
-                self._blend.over(base[i][at], paint, cover, out=out[i][at])
-            base = out
+            if placed.inverse:
+                out, over = _new_planes(frame), frame.planes
+                _fill(out, self._paint(frame, frame.planes, layer, placed, into=out))
+            else:
+                if out is None:
+                    out = _new_planes(frame)
+                    _fill(out, frame.planes)
+                over = self._paint(frame, out, layer, placed)
+            self._blend_part(out[:1], over[:1], placed.luma, placed.luma_alpha)
+            self._blend_part(out[1:], over[1:], placed.chroma, placed.chroma_alpha)
         if out is None and alpha is frame.alpha:
             return frame
-        return frame.with_planes(base, alpha=alpha)
+        return frame.with_planes(frame.planes if out is None else out, alpha=alpha)
 
-    def _fold_alpha(self, frame: Frame, alpha: U8 | None, layer: Layer, placed: _Placed) -> U8:
+    def _blend_part(self, planes: Sequence[U8], paints: Sequence[U8 | int], at: Region, alpha: U8 | float) -> None:
+        parts = [plane[at] for plane in planes]
+        fitting = [
+            paint if isinstance(paint, int) or paint.shape == part.shape else paint[at]
+            for paint, part in zip(paints, parts, strict=True)
+        ]
+        self._blend.onto(parts, fitting, alpha)
+
+    def _fold_alpha(self, frame: Frame, alpha: U8 | None, placed: _Placed, value: int) -> U8:
         folded = np.full(frame.planes[0].shape, 255, np.uint8) if alpha is None else alpha.copy()
-        value = 0 if isinstance(layer.paint, Clear) else 255
-        self._blend.over(folded[placed.luma], value, placed.luma_alpha, out=folded[placed.luma])
+        self._blend.onto([folded[placed.luma]], [value], placed.luma_alpha)
         return folded
 
-    def _paint(self, frame: Frame, base: Planes, layer: Layer, placed: _Placed) -> tuple[U8 | int, U8 | int, U8 | int]:
-        """The paint's planes, cut to where the layer lies."""
+    def _paint(
+        self, frame: Frame, base: Planes, layer: Layer, placed: _Placed, *, into: Planes | None = None
+    ) -> Paints:
+        """The paint's planes, whole (a boxed picture's: the box's), made in `into` if they must be made."""
         paint = layer.paint
         match paint:
             case Solid():
                 return rgb_to_yuv(paint.rgb, frame.colour)
             case Keep():
-                y, u, v = frame.planes
+                return frame.planes
             case Blur():
-                y, u, v = self._blur(base, layer, paint)
+                return self._blur(base, layer, paint, into)
             case Picture():
-                wanted = [plane[at].shape for plane, at in zip(base, _thrice(placed), strict=True)]
+                ats = (placed.luma, placed.chroma, placed.chroma) if layer.box is not None else 3 * (_WHOLE,)
+                wanted = [plane[at].shape for plane, at in zip(base, ats, strict=True)]
                 if [plane.shape for plane in paint.frame.planes] != wanted:
                     raise FrameError(
-                        f"a picture layer over {frame!r}, box {layer.box}, must have planes of {wanted}, "
-                        f"not {paint.frame!r}: fit it to the box and keep the box inside the frame on whole chroma samples"
+                        f"a picture layer over {frame!r}, box {layer.box}, must have planes of {wanted}, not "
+                        f"{paint.frame!r}: fit it to the box and keep the box inside the frame on whole chroma samples"
                     )
                 return paint.frame.planes
             case Clear():
                 raise AssertionError("Clear has no colour")
             case _:
                 assert_never(paint)
-        return y[placed.luma], u[placed.chroma], v[placed.chroma]
 
-    def _blur(self, base: Planes, layer: Layer, paint: Blur) -> Planes:
+    def _blur(self, base: Planes, layer: Layer, paint: Blur, into: Planes | None) -> Planes:
         """The base blurred where the layer covers it, at full size. A layer in a box takes in its surroundings."""
         covers_all = isinstance(layer.alpha, int | float) or layer.box is not None
         weight = np.full((1, 1), 255, np.uint8) if covers_all else layer.alpha
         assert isinstance(weight, np.ndarray)
         small = blur_covered(base, weight, sigma=paint.strength / 100 * base[0].shape[0])
-        y, u, v = (
-            enlarge(plane, _size(full), out=self._scratch(f"blur{i}", full.shape))
-            for i, (plane, full) in enumerate(zip(small, base, strict=True))
-        )
+        large = into or [self._scratch(f"blur{i}", plane.shape) for i, plane in enumerate(base)]
+        y, u, v = (enlarge(plane, _size(full), out=full) for plane, full in zip(small, large, strict=True))
         return y, u, v
 
-    def _place(self, frame: Frame, layer: Layer) -> _Placed | None:
+    def _place(self, frame: Frame, layer: Layer, *, invertible: bool) -> _Placed | None:
         """Bring a layer's alpha to plane resolution; None when it covers nothing of the frame."""
-        luma, chroma = frame.planes[0], frame.planes[1]
-        if isinstance(layer.alpha, np.ndarray) and not layer.alpha.any():
+        if layer.box is not None:
+            return _place_in_box(frame, layer.alpha, layer.box)
+        if not isinstance(layer.alpha, np.ndarray):
+            return _Placed(_WHOLE, _WHOLE, layer.alpha, layer.alpha) if layer.alpha > 0 else None
+        # Most masks are of one value all around: only the part that is not is enlarged and blended.
+        inverse = invertible and bool(layer.alpha[0, 0] == 255)
+        mask = as_u8(cv2.bitwise_not(layer.alpha)) if inverse else layer.alpha
+        x, y, width, height = cv2.boundingRect(mask)
+        if width == 0 and not inverse:
             return None
-        if layer.box is None:
-            if not isinstance(layer.alpha, np.ndarray):
-                return _Placed(_WHOLE, _WHOLE, layer.alpha, layer.alpha) if layer.alpha > 0 else None
-            small = enlarge(layer.alpha, _size(chroma), out=self._scratch("chroma", chroma.shape))
-            large = enlarge(layer.alpha, _size(luma), out=self._scratch("luma", luma.shape))
-            return _Placed(_WHOLE, _WHOLE, large, small)
-        step_y, step_x = -(-luma.shape[0] // chroma.shape[0]), -(-luma.shape[1] // chroma.shape[1])
-        x0, y0, x1, y1 = layer.box
-        # The smallest part of the frame that holds the box and starts and ends on whole chroma samples.
-        left, top = max(0, x0) // step_x * step_x, max(0, y0) // step_y * step_y
-        right, bottom = min(luma.shape[1], -(-x1 // step_x) * step_x), min(luma.shape[0], -(-y1 // step_y) * step_y)
-        if left >= right or top >= bottom or x0 >= x1 or y0 >= y1:
-            return None
-        at = (slice(top, bottom), slice(left, right))
-        chroma_at = (slice(top // step_y, -(-bottom // step_y)), slice(left // step_x, -(-right // step_x)))
-        large = _alpha_in_box(layer.alpha, layer.box, (left, top, right, bottom))
-        height, width = (s.stop - s.start for s in chroma_at)
-        return _Placed(at, chroma_at, large, resize(large, (width, height)))
+        luma, chroma = frame.planes[0].shape, frame.planes[1].shape
+        rows, luma_rows, chroma_rows = _widened((y, y + height), mask.shape[0], luma[0], chroma[0], 1)
+        columns, luma_columns, chroma_columns = _widened((x, x + width), mask.shape[1], luma[1], chroma[1], _WORD)
+        part, luma_at, chroma_at = mask[rows, columns], (luma_rows, luma_columns), (chroma_rows, chroma_columns)
+        return _Placed(
+            luma_at,
+            chroma_at,
+            self._enlarged("luma", part, luma_at),
+            self._enlarged("chroma", part, chroma_at),
+            inverse,
+        )
 
-    def _scratch(self, name: str, shape: tuple[int, ...]) -> U8:
-        kept = self._kept.get(name)
-        if kept is None or kept.shape != shape:
-            kept = self._kept[name] = np.empty(shape, np.uint8)
-        return kept
+    def _enlarged(self, name: str, mask: U8, at: Region) -> U8:
+        height, width = (s.stop - s.start for s in at)
+        return enlarge(mask, (width, height), out=self._scratch(name, (height, width)))
+
+
+def _widened(span: tuple[int, int], mask: int, luma: int, chroma: int, word: int) -> tuple[slice, slice, slice]:
+    """A span of a mask's `mask` rows or columns, as slices of the mask, of luma and of chroma.
+
+    Widened by what bilinear enlarging reaches, then until all three start and end on whole pixels, in the planes on
+    multiples of `word`.
+    """
+    start, stop = max(0, span[0] - 1), min(mask, span[1] + 1)
+    if luma % chroma == 0:
+        step = mask * word * (luma // chroma) // math.gcd(luma, mask * word * (luma // chroma))
+        start, stop = start // step * step, min(mask, -(-stop // step) * step)
+    else:
+        start, stop = 0, mask
+    luma_part, chroma_part = (slice(start * plane // mask, stop * plane // mask) for plane in (luma, chroma))
+    return slice(start, stop), luma_part, chroma_part
+
+
+def _place_in_box(frame: Frame, alpha: U8 | float, box: Box) -> _Placed | None:
+    luma, chroma = frame.planes[0], frame.planes[1]
+    step_y, step_x = -(-luma.shape[0] // chroma.shape[0]), -(-luma.shape[1] // chroma.shape[1])
+    x0, y0, x1, y1 = box
+    # The smallest part of the frame that holds the box and starts and ends on whole chroma samples.
+    left, top = max(0, x0) // step_x * step_x, max(0, y0) // step_y * step_y
+    right, bottom = min(luma.shape[1], -(-x1 // step_x) * step_x), min(luma.shape[0], -(-y1 // step_y) * step_y)
+    if left >= right or top >= bottom or x0 >= x1 or y0 >= y1:
+        return None
+    at = (slice(top, bottom), slice(left, right))
+    chroma_at = (slice(top // step_y, -(-bottom // step_y)), slice(left // step_x, -(-right // step_x)))
+    large = _alpha_in_box(alpha, box, (left, top, right, bottom))
+    height, width = (s.stop - s.start for s in chroma_at)
+    return _Placed(at, chroma_at, large, resize(large, (width, height)))
 
 
 def _alpha_in_box(alpha: U8 | float, box: Box, part: Box) -> U8:
@@ -180,5 +226,7 @@ def _size(plane: U8) -> tuple[int, int]:
     return plane.shape[1], plane.shape[0]
 
 
-def _thrice(placed: _Placed) -> tuple[Region, Region, Region]:
-    return placed.luma, placed.chroma, placed.chroma
+def _fill(planes: Planes, paints: Paints) -> None:
+    for plane, paint in zip(planes, paints, strict=True):
+        if paint is not plane:
+            np.copyto(plane, np.uint8(paint) if isinstance(paint, int) else paint)
