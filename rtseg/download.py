@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import logging
 import os
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeAlias
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from rtseg.cards import Card
 from rtseg.errors import DownloadFailed, ModelCorrupt
@@ -77,12 +78,14 @@ def _fetch(card: Card, part: Path, report: Progress, *, attempts: int, pause: fl
     mirror = os.environ.get("RTSEG_MIRROR", "")
     if mirror and urlsplit(mirror).scheme not in ("http", "https"):
         _copy(card, Path(mirror).expanduser(), part, report)
-        _check(card, part, mirror)
+        _check(card, part, mirror, resumed=False)
         return
     addresses = _addresses(card, mirror)
     for attempt in range(attempts):
+        resumed = part.is_file()
         try:
             _transfer(addresses, part, report, insecure=mirror.startswith("http:"), timeout=timeout)
+            _check(card, part, addresses[0], resumed=resumed)
         except _Interrupted as error:
             if attempt == attempts - 1:
                 raise DownloadFailed(
@@ -92,8 +95,7 @@ def _fetch(card: Card, part: Path, report: Progress, *, attempts: int, pause: fl
             log.info("attempt %d of %d: %s", attempt + 1, attempts, error)
             time.sleep(pause * 2**attempt)
         else:
-            break
-    _check(card, part, addresses[0])
+            return
 
 
 def _addresses(card: Card, mirror: str) -> list[str]:
@@ -117,11 +119,14 @@ def _copy(card: Card, folder: Path, part: Path, report: Progress) -> None:
     report(part.stat().st_size, part.stat().st_size)
 
 
-def _check(card: Card, part: Path, origin: str) -> None:
+def _check(card: Card, part: Path, origin: str, *, resumed: bool) -> None:
     if (found := sha256_of(part)) != card.sha256:
         part.unlink()
+        if resumed:
+            raise _Interrupted("what was resumed belonged to another file")
         raise ModelCorrupt(
-            f"what {_shown(origin)} gave for {card.name!r} was deleted: its SHA-256 is {found}, the card says {card.sha256}"
+            f"what {_shown(origin)} gave for {card.name!r} was deleted: "
+            f"its SHA-256 is {found}, the card says {card.sha256}"
         )
 
 
@@ -130,9 +135,8 @@ def _transfer(addresses: list[str], part: Path, report: Progress, *, insecure: b
     opener = urllib.request.build_opener(_SafeRedirects(insecure=insecure))
     for address in addresses:
         have = part.stat().st_size if part.is_file() else 0
-        headers = {"User-Agent": "rtseg", **({"Range": f"bytes={have}-"} if have else {})}
         try:
-            with opener.open(urllib.request.Request(address, headers=headers), timeout=timeout) as response:
+            with opener.open(_request(address, have), timeout=timeout) as response:
                 _receive(response, part, have if response.status == 206 else 0, report)
                 return
         except urllib.error.HTTPError as error:
@@ -159,6 +163,18 @@ def _transfer(addresses: list[str], part: Path, report: Progress, *, insecure: b
             raise _Interrupted(f"the connection to {_shown(address)} broke: {error!r}") from error
 
 
+def _request(address: str, have: int) -> urllib.request.Request:
+    parts = urlsplit(address)
+    login, _, host = parts.netloc.rpartition("@")
+    request = urllib.request.Request(parts._replace(netloc=host).geturl(), headers={"User-Agent": "rtseg"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    if login:  # for this host only, not for one that it redirects to
+        secret = base64.b64encode(unquote(login).encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {secret}")
+    return request
+
+
 def _receive(response: http.client.HTTPResponse, part: Path, start: int, report: Progress) -> None:
     length = response.headers.get("Content-Length", "")
     total = start + int(length) if length.isdigit() else None
@@ -172,6 +188,7 @@ def _receive(response: http.client.HTTPResponse, part: Path, start: int, report:
         while block := response.read(CHUNK):
             done += len(block)
             if done > LARGEST:
+                file.truncate(0)
                 raise DownloadFailed(f"more than {LARGEST} bytes arrived, which no ONNX file has: stopped")
             file.write(block)
             report(done, total)
