@@ -1,0 +1,1 @@
+"""What improves a segmentation before anything is drawn with it."""

@@ -1,0 +1,123 @@
+"""Steadies soft masks over time without dragging them behind what moves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import assert_never
+
+import cv2
+import numpy as np
+
+from rtseg.ops.arrays import F32, U8, as_u8
+from rtseg.ops.flow import FLOW_SIZE, Flow, pick, warp, warp_at
+from rtseg.ops.matte import drop_islands
+from rtseg.ops.resize import shrink
+from rtseg.types import Frame, Instances, Panoptic, Regions, Segmentation, Semantic
+
+_HISTORY = 0.8
+"""Weight of the past where it surely shows the same: white noise in a still mask keeps a ninth of its variance."""
+_SAME, _OTHER = 4, 16
+"""Differences of luma, in levels, up to which a place shows the same thing as before, and from which another one."""
+_CUT = 24
+"""Mean difference of luma after motion, in levels, that is another scene."""
+_LOW, _HIGH = 24, 128
+"""What a matte claims only below `_HIGH` is no subject, unless it joins one through pixels of at least `_LOW`."""
+
+_levels = np.arange(256, dtype=np.float64)
+_TRUST: U8 = np.rint(255 * _HISTORY * np.clip((_OTHER - _levels) / (_OTHER - _SAME), 0, 1)).astype(np.uint8)
+_NEIGHBOURS = np.ones((3, 3), np.uint8)
+
+
+class TemporalSmooth:
+    """Blends each soft mask with its past, moved along the optical flow of the luma.
+
+    The past counts where the luma there is as it was, and only within what the new mask says in the 3x3 pixels
+    around (history rectification: Karis, "High Quality Temporal Supersampling", SIGGRAPH 2014). So a mask
+    neither lags nor leaves a ghost: where the new one is sure, nothing of the old one is left. A matte (one region)
+    also loses the faint islands that join nothing: see `rtseg.ops.matte`.
+
+    `Regions` only; everything else is passed through. The past is forgotten at cuts and with another size or names.
+    """
+
+    def __init__(self) -> None:
+        self._flow = Flow()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the frames before."""
+        self._luma: U8 | None = None
+        self._past: Regions | None = None
+
+    def __call__(self, frame: Frame, segmentation: Segmentation) -> Segmentation:
+        """The segmentation, steadied; its own masks are left as they are."""
+        match segmentation:
+            case Regions():
+                return self._regions(frame, segmentation)
+            case Semantic() | Instances() | Panoptic():
+                return segmentation
+            case _:
+                assert_never(segmentation)
+
+    def _regions(self, frame: Frame, regions: Regions) -> Regions:
+        luma, masks = _flow_luma(frame, regions), regions.probabilities
+        past, before = self._past, self._luma
+        smoothed = masks
+        if past is not None and before is not None and _alike(past, regions):
+            smoothed = self._blended(masks, past.probabilities, luma, before)
+        if len(masks) == 1:
+            smoothed = drop_islands(smoothed[0], low=_LOW, high=_HIGH)[np.newaxis]
+        self._luma, self._past = luma, replace(regions, probabilities=smoothed)
+        return self._past
+
+    def _blended(self, masks: U8, past: U8, luma: U8, before: U8) -> U8:
+        """The masks, each with its past; the masks themselves after a cut."""
+        flow, difference = self._motion(luma, before)
+        if cv2.mean(difference)[0] > _CUT:
+            return masks
+        trust = as_u8(cv2.LUT(difference, _TRUST))
+        out = masks.copy()
+        for mask, old, target in zip(masks, past, out, strict=True):
+            low, high = cv2.erode(mask, _NEIGHBOURS), cv2.dilate(mask, _NEIGHBOURS)
+            # Elsewhere the mask is flat, and nothing of the past is within its range.
+            edge = np.flatnonzero(low != high)
+            if edge.size:
+                history = old.reshape(-1)[edge] if flow is None else warp_at(old, flow, edge)
+                history = np.clip(history, low.reshape(-1)[edge], high.reshape(-1)[edge])
+                target.reshape(-1)[edge] = _mix(mask.reshape(-1)[edge], history, pick(trust, edge, mask.shape))
+        return out
+
+    def _motion(self, luma: U8, before: U8) -> tuple[F32 | None, U8]:
+        """The flow, None for none, and the difference of luma that it leaves.
+
+        DIS gives a little flow where nothing moves, which would make a still mask swim: where staying explains the
+        picture as well, there is none.
+        """
+        still = as_u8(cv2.blur(cv2.absdiff(luma, before), (3, 3)))
+        if cv2.minMaxLoc(still)[1] <= _SAME:
+            return None, still
+        flow = self._flow(luma, before)
+        moved = as_u8(cv2.blur(cv2.absdiff(luma, warp(before, flow)), (3, 3)))
+        flow[still <= cv2.add(moved, 1)] = 0.0
+        return flow, as_u8(cv2.min(still, moved))
+
+
+def _flow_luma(frame: Frame, regions: Regions) -> U8:
+    """Luma of `FLOW_SIZE`, from the one that the segmenter had made of the frame where that is large enough."""
+    height, width = regions.probabilities.shape[1:]
+    if width >= FLOW_SIZE[0] and height >= FLOW_SIZE[1]:
+        return shrink(frame.luma((width, height)), FLOW_SIZE)
+    return frame.luma(FLOW_SIZE)
+
+
+def _alike(past: Regions, regions: Regions) -> bool:
+    return (
+        past.probabilities.shape == regions.probabilities.shape
+        and past.names == regions.names
+        and past.size == regions.size
+    )
+
+
+def _mix(mask: U8, history: U8, trust: U8) -> U8:
+    """mask + (history - mask) * trust / 255, each uint8 N."""
+    kept = cv2.multiply(mask, np.uint8(255) - trust, scale=1 / 255)
+    return as_u8(cv2.add(kept, cv2.multiply(history, trust, scale=1 / 255))).reshape(-1)
