@@ -46,9 +46,10 @@ def pull(
     """The card's weights in the cache folder, fetched unless they are there already.
 
     They come from `RTSEG_MIRROR` if that is set (an address, with USER:PASSWORD@ where needed, or a folder, that
-    holds FILE or NAME/FILE), else from the card's `url`; proxies are taken from the environment. What arrived of an interrupted transfer is resumed, also
-    by a later call. After a failure that may pass, the next of `attempts` waits `pause` seconds, doubled each time;
-    `timeout` is how long a silent connection is believed in. Several pulls at once wait for each other.
+    holds FILE or NAME/FILE), else from the card's `url`; proxies are taken from the environment. What arrived of
+    an interrupted transfer is resumed, also by a later call. After a failure that may pass, the next of `attempts`
+    waits `pause` seconds, doubled each time; `timeout` is how long a silent connection is believed in. Several
+    pulls at once wait for each other.
 
     Raises `DownloadFailed`, or `ModelCorrupt` if what was fetched has another hash; it is then deleted.
     """
