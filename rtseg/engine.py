@@ -153,25 +153,24 @@ class OrtEngine:
         return self._outputs
 
     def _execute(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        failure: Exception | None = None
         if self._deadline is not None:
             self._deadline.start()
         try:
             result = call(*arguments)
         except Exception as error:
-            if self._late():
-                raise InferenceTimeout(
-                    f"{self._path.name} ran for more than {self._timeout:g} s and was stopped: "
-                    "use a faster model, or allow more with timeout="
-                ) from error
-            raise InferenceFailed(f"{self._path.name} failed on {self.providers[0]}: {_first_line(error)}") from error
-        self._late()  # finished just as it was about to be stopped: a result is a result
-        return result
-
-    def _late(self) -> bool:
-        if self._deadline is None or not self._deadline.stop():
-            return False
-        self._options.terminate = False
-        return True
+            failure = error
+        late = self._deadline is not None and self._deadline.stop()
+        if late:
+            self._options.terminate = False
+        if failure is None:  # even if it came just as the run was about to be stopped: a result is a result
+            return result
+        if late:
+            raise InferenceTimeout(
+                f"{self._path.name} ran for more than {self._timeout:g} s and was stopped: "
+                "use a faster model, or allow more with timeout="
+            ) from failure
+        raise InferenceFailed(f"{self._path.name} failed on {self.providers[0]}: {_first_line(failure)}") from failure
 
     def _bind(self) -> None:
         self._options = ort.RunOptions()
