@@ -1,4 +1,4 @@
-"""Blurring only what a weight covers, at a cost that grows neither with the radius nor with the picture."""
+"""Blurring only what a weight covers, at a cost that does not grow with the radius."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 
 from rtseg.ops.arrays import U8, as_u8
-from rtseg.ops.resize import resize
+from rtseg.ops.resize import enlarge, resize
 
-_SIGMA = 1.3
-"""The Gaussian's sigma in pixels of the reduced planes: smaller, and bilinear enlarging would show their grid."""
+_FINEST_SIGMA = 1.5
+"""In pixels of the reduced planes: below it, bilinear enlarging would show their grid."""
 
 
 def blur_covered(planes: tuple[U8, U8, U8], weight: U8, sigma: float) -> tuple[U8, U8, U8]:
@@ -22,22 +22,34 @@ def blur_covered(planes: tuple[U8, U8, U8], weight: U8, sigma: float) -> tuple[U
     one reduced size, uint8, to be enlarged; where no weight is near, the plane itself, blurred.
     """
     height, width = planes[0].shape
-    scale = max(1.0, sigma / _SIGMA)
-    size = (max(1, round(width / scale)), max(1, round(height / scale)))
+    halvings = max(0, math.floor(math.log2(sigma / _FINEST_SIGMA)))
+    scale = 1 << halvings
+    size = (-(-width // scale), -(-height // scale))
     # A reduced pixel that the person touches is person in part: it is left out, and so are its neighbours.
     inner = cv2.erode(resize(weight, size), np.ones((3, 3), np.uint8))
-    # One hundredth of a level of weight everywhere: the division is defined, and a covered frame keeps its look.
-    w = cv2.subtract(inner, np.full(1, 191.0)).astype(np.float32) + np.float32(0.01)
+    # A trace of weight everywhere keeps the division defined, and gives a picture without background a blur at all.
+    w = cv2.subtract(inner, np.full(1, 239.0)).astype(np.float32) + np.float32(1e-6)
     # Reducing and enlarging blur as well: together like a variance of about a fifth of a reduced pixel.
     small_sigma = math.sqrt((sigma / scale) ** 2 - 0.2 * (1.0 - 1.0 / scale**2))
-    taps = 2 * math.ceil(3.0 * small_sigma) + 1
+    taps = 2 * math.ceil(4.0 * small_sigma) + 1
 
     def blurred(plane: cv2.typing.MatLike) -> cv2.typing.MatLike:
         return cv2.GaussianBlur(plane, (taps, taps), small_sigma, borderType=cv2.BORDER_REFLECT_101)
 
     total = blurred(w)
     y, u, v = (
-        cv2.convertScaleAbs(cv2.divide(blurred(cv2.multiply(resize(plane, size), w, dtype=cv2.CV_32F)), total))
+        cv2.convertScaleAbs(cv2.divide(blurred(cv2.multiply(_reduced(plane, size), w, dtype=cv2.CV_32F)), total))
         for plane in planes
     )
     return as_u8(y), as_u8(u), as_u8(v)
+
+
+def _reduced(plane: U8, size: tuple[int, int]) -> U8:
+    """The plane at `size` (width, height), halved again and again: a spot of light weighs the same wherever it falls.
+
+    An odd side is halved to the next whole number, so that each step takes averages of two, or all but.
+    """
+    while plane.shape[0] > size[1] or plane.shape[1] > size[0]:
+        half = (max(size[0], (plane.shape[1] + 1) // 2), max(size[1], (plane.shape[0] + 1) // 2))
+        plane = as_u8(cv2.resize(plane, half, interpolation=cv2.INTER_LINEAR))
+    return enlarge(plane, size)
