@@ -7,8 +7,10 @@ leaves nothing behind.
 from __future__ import annotations
 
 import contextlib
+import inspect
+import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,13 +33,16 @@ from rtseg.config import (
     SmoothFilter,
     SourceOptions,
     VideoSink,
+    VideoSource,
+    clean_path,
 )
 from rtseg.engine import OrtEngine
-from rtseg.errors import ConfigError
+from rtseg.errors import ConfigError, SourceUnreadable
 from rtseg.pipeline import Pipeline
+from rtseg.registry import Kind
 from rtseg.runner import Policy, run
 from rtseg.stats import Stats
-from rtseg.types import Effect, Frame, Picture, Segmenter, Sink, Source, StreamInfo
+from rtseg.types import Effect, Picture, Segmenter, Sink, Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +64,17 @@ class Job:
         """Take the source to its end; see `rtseg.runner.run`."""
         return run(self.source, self.pipeline, self.sinks, policy=self.policy, stop=stop, progress=progress)
 
+    def close(self) -> None:
+        """Instead of running: give everything back; no output is left where none was written."""
+        self.source.close()
+        for sink in self.sinks:
+            sink.close()
+
+    @property
+    def notes(self) -> list[str]:
+        """What the sinks have to say about what they wrote, such as audio that could not be copied."""
+        return [note for sink in self.sinks for note in getattr(sink, "notes", ())]
+
 
 def build(config: Config, *, more_sinks: Sequence[Sink] = ()) -> Job:
     """Make everything that `config` names; `more_sinks` get the outputs too.
@@ -70,15 +86,20 @@ def build(config: Config, *, more_sinks: Sequence[Sink] = ()) -> Job:
         raise ConfigError("nothing to read: give an input, or a [source] table in the configuration file")
     if not config.sinks and not more_sinks:
         raise ConfigError("nothing to write: give an output (-o out.mp4), masks, records, or [[sinks]] in the file")
+    check_outputs(config)
     with contextlib.ExitStack() as opened:
         card = store.find_card(config.model.name)
         pictures = bool(more_sinks) or any(not isinstance(sink, MaskSink | RecordSink) for sink in config.sinks)
         pipeline = build_pipeline(config, card=card, pictures=pictures)
         source = build_source(config.source)
         opened.callback(source.close)
+        files = _files(config, source)
+        names = _stems(files) if isinstance(config.source, ImageSource) else None
+        for options in config.sinks:
+            check_replaced(options, files, names)
         sinks = list(more_sinks)
         for options in config.sinks:
-            sink = build_sink(options, source)
+            sink = build_sink(options, source, names=names)
             opened.callback(sink.close)
             sinks.append(sink)
         opened.pop_all()
@@ -88,13 +109,14 @@ def build(config: Config, *, more_sinks: Sequence[Sink] = ()) -> Job:
 def build_pipeline(config: Config, *, card: Card | None = None, pictures: bool = True) -> Pipeline:
     """The pipeline alone, for those who have frames of their own; without `pictures` no effect is the default."""
     card = store.find_card(config.model.name) if card is None else card
-    filters = default_filters(card) if config.filters is None else config.filters
+    alone = isinstance(config.source, ImageSource)
+    filters = default_filters(card, alone=alone) if config.filters is None else config.filters
     effects = (default_effects(card) if pictures else ()) if config.effects is None else config.effects
     made = [build_effect(options, card) for options in effects]
     return Pipeline(
         build_segmenter(config.model, card),
-        filters=[registry.load("filter", f.type)(**f.options()) for f in filters],
-        analyzers=[registry.load("analyzer", a.type)(**a.options()) for a in config.analyzers],
+        filters=[_make("filter", f) for f in filters],
+        analyzers=[_make("analyzer", a) for a in config.analyzers],
         effects=made,
     )
 
@@ -104,11 +126,10 @@ def is_matte(card: Card) -> bool:
     return card.family == "regions" and len(card.names) == 1
 
 
-def default_filters(card: Card) -> tuple[FilterOptions, ...]:
-    """Mattes are smoothed over time and drawn to the picture's edges; several regions are smoothed; maps stay."""
-    if is_matte(card):
-        return (SmoothFilter(), RefineFilter())
-    return (SmoothFilter(),) if card.family == "regions" else ()
+def default_filters(card: Card, *, alone: bool = False) -> tuple[FilterOptions, ...]:
+    """Soft regions are smoothed over time, unless pictures stand alone; a matte is drawn to the picture's edges."""
+    smooth = () if alone or card.family != "regions" else (SmoothFilter(),)
+    return (*smooth, RefineFilter()) if is_matte(card) else smooth
 
 
 def default_effects(card: Card) -> tuple[EffectOptions, ...]:
@@ -127,7 +148,7 @@ def build_segmenter(options: ModelOptions, card: Card) -> Segmenter:
 
 def build_source(options: SourceOptions) -> Source:
     """A source, opened."""
-    return registry.load("source", options.type)(**options.options())  # type: ignore[no-any-return]
+    return _make("source", options)  # type: ignore[no-any-return]
 
 
 def build_effect(options: EffectOptions, card: Card) -> Effect:
@@ -156,14 +177,105 @@ def build_effect(options: EffectOptions, card: Card) -> Effect:
             return effect(**arguments)  # type: ignore[no-any-return]
 
 
+def build_sink(options: SinkOptions, source: Source, *, names: Sequence[str] | None = None) -> Sink:
+    """A sink for what comes from `source`; names: of files in folders, where the options give none."""
+    match options:
+        case VideoSink():
+            return _make("sink", options, info=source.info)  # type: ignore[no-any-return]
+        case ImageSink() | MaskSink() if names is not None and options.names is None:
+            return _make("sink", options, names=names)  # type: ignore[no-any-return]
+        case _:
+            return _make("sink", options)  # type: ignore[no-any-return]
+
+
+def _make(kind: Kind, options: Any, **more: Any) -> Any:
+    """A component of the registry; ConfigError where a plug-in does not take the options that it was given."""
+    component = registry.load(kind, options.type)
+    arguments = {**options.options(), **more}
+    try:
+        inspect.signature(component).bind(**arguments)
+    except TypeError as error:
+        given = ", ".join(arguments) or "no options"
+        raise ConfigError(f"{kind} {options.type!r} does not take {given}: {error}") from error
+    return component(**arguments)
+
+
 def _paint(text: str) -> Any:
     background = registry.import_target("rtseg.effects.background:parse_background")(text)
     if background is None:
         raise ConfigError("the background 'none' is no effect: leave the effect out")
     if not hasattr(background, "path"):
         return background
-    if background.kind == "picture":
-        with contextlib.closing(build_source(ImageSource(paths=(Path(background.path).expanduser(),)))) as source:
-            return Picture(_only(source))
-    video = VideoSource(path=Path(background.path).expanduser())
-    return registry.import_target("rtseg.effects.background:LoopingVideo")(lambda: build_source(video))
+    path = clean_path(background.path)
+    if background.kind == "video":
+        return registry.import_target("rtseg.effects.background:LoopingVideo")(
+            lambda: build_source(VideoSource(path=path))
+        )
+    with contextlib.closing(build_source(ImageSource(paths=(path,)))) as source:
+        picture = next(iter(source), None)
+    if picture is None:
+        raise SourceUnreadable(f"the background picture {path} cannot be read: choose another file")
+    return Picture(picture)
+
+
+def _files(config: Config, source: Source) -> list[Path]:
+    """Every file that the run reads frames from; an image source has them in order of `Frame.index`."""
+    match config.source:
+        case VideoSource():
+            return [config.source.path]
+        case ImageSource():
+            return list(source.paths)  # type: ignore[attr-defined]
+        case _:
+            return []
+
+
+def _stems(files: Sequence[Path]) -> list[str]:
+    """The names that outputs get; ConfigError for two files that would become one."""
+    seen: dict[str, Path] = {}
+    for file in files:
+        if file.stem in seen:
+            raise ConfigError(
+                f"{seen[file.stem]} and {file} would both be written as {file.stem!r}: "
+                "give them different names, or different output folders in two runs"
+            )
+        seen[file.stem] = file
+    return list(seen)
+
+
+def check_outputs(config: Config) -> None:
+    """Refuse two outputs of one name, which would overwrite each other."""
+    seen: set[Path] = set()
+    for sink in config.sinks:
+        place = getattr(sink, "path", None) or getattr(sink, "folder", None)
+        if not isinstance(place, Path):
+            continue
+        if (real := place.resolve()) in seen and not _is_device(real):
+            raise ConfigError(f"two outputs go to {place}: give each of them a name of its own")
+        seen.add(real)
+
+
+def check_replaced(options: SinkOptions, files: Sequence[Path], names: Sequence[str] | None) -> None:
+    """Refuse an output that would replace one of the inputs."""
+    match options:
+        case VideoSink() | RecordSink():
+            lost = [file for file in files if file.resolve() == options.path.resolve()]
+        case ImageSink() | MaskSink():
+            suffix = ".png" if isinstance(options, MaskSink) else f".{options.format or 'png'}"
+            stems = set(options.names or names or ())
+            folder = options.folder.resolve()
+            lost = [
+                file
+                for file in files
+                if file.suffix.lower() == suffix
+                and file.resolve().parent == folder
+                # masks of several regions are <stem>.<region>.png
+                and (file.stem in stems or file.stem.rpartition(".")[0] in stems or re.match(r"\d{6}\b", file.stem))
+            ]
+        case _:
+            return
+    if lost:
+        raise ConfigError(f"the output would replace the input {lost[0]}: give another name or folder")
+
+
+def _is_device(path: Path) -> bool:
+    return path.exists() and not path.is_file() and not path.is_dir()

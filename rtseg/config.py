@@ -7,12 +7,13 @@ component's own default. Options given besides a file override it.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from rtseg.errors import ConfigError
 from rtseg.registry import BUILTIN, Kind, entries
@@ -20,6 +21,16 @@ from rtseg.registry import BUILTIN, Kind, entries
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+
+def clean_path(path: str | PathLike[str]) -> Path:
+    """A path with `~` made the home folder; ValueError for what no system takes."""
+    text = os.fspath(path)
+    if "\0" in text:
+        raise ValueError("a path cannot have a NUL character")
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path's own raises RuntimeError without a home
+
+
+AnyPath: TypeAlias = Annotated[Path, AfterValidator(clean_path)]
 NonNegative: TypeAlias = Annotated[float, Field(ge=0)]
 Positive: TypeAlias = Annotated[int, Field(gt=0)]
 Byte: TypeAlias = Annotated[int, Field(ge=0, le=255)]
@@ -40,7 +51,7 @@ class VideoSource(Section):
     """A video file; start and end in seconds of its own time."""
 
     type: Literal["video"] = "video"
-    path: Path
+    path: AnyPath
     start: NonNegative | None = None
     end: NonNegative | None = None
     max_pixels: Positive | None = None
@@ -51,7 +62,7 @@ class ImageSource(Section):
     """Image files and folders, as the frames of a stream."""
 
     type: Literal["images"] = "images"
-    paths: tuple[Path, ...] = Field(min_length=1)
+    paths: tuple[AnyPath, ...] = Field(min_length=1)
     rate: Annotated[float, Field(gt=0)] | None = None
     max_pixels: Positive | None = None
 
@@ -130,7 +141,7 @@ class VideoSink(Section):
     """A video file; codec is NAME[:key=value,...]."""
 
     type: Literal["video"] = "video"
-    path: Path
+    path: AnyPath
     codec: str | None = None
     audio: bool | None = None
 
@@ -139,23 +150,24 @@ class ImageSink(Section):
     """A folder with an image for each frame, named after `names` or numbered."""
 
     type: Literal["images"] = "images"
-    folder: Path
+    folder: AnyPath
     format: str | None = None
     names: tuple[str, ...] | None = None
 
 
 class MaskSink(Section):
-    """A folder with PNG masks for each frame."""
+    """A folder with PNG masks for each frame, named after `names` or numbered."""
 
     type: Literal["masks"] = "masks"
-    folder: Path
+    folder: AnyPath
+    names: tuple[str, ...] | None = None
 
 
 class RecordSink(Section):
     """A JSON object for each frame, one a line."""
 
     type: Literal["records"] = "records"
-    path: Path
+    path: AnyPath
 
 
 class NullSink(Section):
@@ -238,16 +250,16 @@ class Config(Section):
 
 def read_config(path: str | PathLike[str]) -> Config:
     """The configuration in a TOML file; ConfigError names the file, the key, its value and what is allowed."""
-    file = Path(path).expanduser()
+    file = os.fspath(path)
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
+        data = tomllib.loads(clean_path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{file} does not exist: give the path of a TOML file to --config") from error
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # TOML syntax, or bytes that are not UTF-8
         raise ConfigError(f"{file} is not TOML: {error}") from error
-    return parse_config(data, origin=str(file))
+    return parse_config(data, origin=file)
 
 
 def parse_config(data: dict[str, Any], *, origin: str = "configuration") -> Config:

@@ -25,6 +25,7 @@ from rtseg.config import (
     SyntheticSource,
     VideoSink,
     VideoSource,
+    clean_path,
     parse_config,
     read_config,
 )
@@ -38,7 +39,7 @@ PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff",
 
 
 def configure(
-    input: AnyPath | None = None,  # noqa: A002 - the word that users know
+    input: AnyPath | Sequence[AnyPath] | None = None,  # noqa: A002 - the word that users know
     output: AnyPath | None = None,
     *,
     config: AnyPath | Config | None = None,
@@ -56,7 +57,7 @@ def configure(
 ) -> Config:
     """A run from options, over those of a file if there is one. Raises ConfigError.
 
-    input: a video, a picture, a folder of pictures, "sample", or "synthetic:GRAPH". output: a video, a folder, or a
+    input: a video, a picture, a folder of pictures, "sample", "synthetic:GRAPH", or a list of pictures. output: a video, a folder, or a
     picture for a picture. overlay: "road", "all" or names joined by commas. filters: names joined by commas, or
     "none". Where neither file nor options name a model it is "portrait", or "road" for an overlay without a
     background; where no effect is named and there is an output, portrait blurs the background and any other
@@ -80,13 +81,20 @@ def configure(
     )
 
 
+def _path(given: AnyPath) -> Path:
+    try:
+        return clean_path(given)
+    except ValueError as error:
+        raise ConfigError(f"{os.fspath(given)!r}: {error}") from error
+
+
 def _changed(section: S, **values: Any) -> S:
     """The section with the values that are not None; the others stay."""
     return section.model_copy(update={key: value for key, value in values.items() if value is not None})
 
 
 def _source(
-    base: SourceOptions | None, given: AnyPath | None, start: float | None, end: float | None
+    base: SourceOptions | None, given: AnyPath | Sequence[AnyPath] | None, start: float | None, end: float | None
 ) -> SourceOptions | None:
     source = base if given is None else _source_of(given)
     if start is None and end is None:
@@ -99,9 +107,13 @@ def _source(
     return source
 
 
-def _source_of(given: AnyPath) -> SourceOptions:
+def _source_of(given: AnyPath | Sequence[AnyPath]) -> SourceOptions:
+    if not isinstance(given, str | PathLike):
+        if not given:
+            raise ConfigError("the list of pictures is empty: give at least one")
+        return ImageSource(paths=tuple(_path(path) for path in given))
     text = os.fspath(given)
-    path = Path(text).expanduser()
+    path = _path(text)
     if text.startswith("synthetic:"):
         return SyntheticSource(graph=text.removeprefix("synthetic:"))
     if text == "sample" and not path.exists():
@@ -153,7 +165,7 @@ def _sinks(
 ) -> tuple[SinkOptions, ...]:
     sinks = list(base)
     if output is not None:
-        _put(sinks, _sink_of(Path(output).expanduser(), source))
+        _put(sinks, _sink_of(_path(output), source))
     if codec is not None:
         videos = [i for i, sink in enumerate(sinks) if isinstance(sink, VideoSink)]
         if not videos:
@@ -161,9 +173,9 @@ def _sinks(
         for i in videos:
             sinks[i] = sinks[i].model_copy(update={"codec": codec})
     if masks is not None:
-        _put(sinks, MaskSink(folder=Path(masks).expanduser()))
+        _put(sinks, MaskSink(folder=_path(masks)))
     if records is not None:
-        _put(sinks, RecordSink(path=Path(records).expanduser()))
+        _put(sinks, RecordSink(path=_path(records)))
     return tuple(sinks)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import tempfile
 import traceback
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
     from rtseg.stats import StageTimes, Stats
 
 
+@lru_cache(maxsize=1)
 def stderr() -> Console:
-    """A console for people; plain where there is no terminal, or NO_COLOR is set."""
+    """The console for people, one for all, so that messages stand above a progress bar; plain without a terminal."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
@@ -39,6 +42,33 @@ def print_error(message: str) -> None:
     from rich.text import Text
 
     stderr().print(Text.assemble(("error: ", "bold red"), (" ".join(message.split()), "red")))
+
+
+def print_stats(stats: Stats) -> None:
+    """The last line of a run."""
+    stderr().print(str(stats), markup=False, style="yellow" if stats.status == "partial" else None)
+
+
+def log_to_stderr(*, quiet: bool = False) -> None:
+    """Show the warnings of rtseg as lines of their own; RTSEG_DEBUG=1 shows all it logs, `quiet` only errors."""
+    log = logging.getLogger("rtseg")
+    handler = next((handler for handler in log.handlers if isinstance(handler, _Lines)), None)
+    if handler is None:
+        handler = _Lines()
+        log.addHandler(handler)
+    handler.setLevel(logging.ERROR if quiet else logging.DEBUG)
+    if os.environ.get("RTSEG_DEBUG"):
+        log.setLevel(logging.DEBUG)
+
+
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        from rich.text import Text
+
+        if any(isinstance(getattr(value, "__cause__", None), BrokenPipeError) for value in record.args or ()):
+            return  # our reader has left, which is no error of anybody's
+        message = " ".join(record.getMessage().split())
+        stderr().print(Text.assemble((f"{record.levelname.lower()}: ", "yellow"), message))
 
 
 def print_internal_error(error: BaseException) -> None:

@@ -150,6 +150,18 @@ def parse_codec(text: str) -> CodecChoice:
     return CodecChoice(name, options)
 
 
+def has_encoder(codec: Codec) -> bool:
+    """Whether the FFmpeg that is installed has the codec's encoder."""
+    from av.codec import Codec as Encoder
+    from av.error import FFmpegError
+
+    try:
+        Encoder(codec.encoder, "w")
+    except (FFmpegError, ValueError):
+        return False
+    return True
+
+
 def container_of(path: str | os.PathLike[str]) -> Container:
     """The container that the extension of `path` names; ConfigError with those that are known."""
     suffix = Path(path).suffix.lower()

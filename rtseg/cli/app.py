@@ -1,0 +1,47 @@
+"""The `rtseg` command from inside: its subcommands."""
+
+from __future__ import annotations
+
+import typer
+
+from rtseg.cli.bench import bench
+from rtseg.cli.console import log_to_stderr
+from rtseg.cli.demo import demo
+from rtseg.cli.doctor import doctor
+from rtseg.cli.models import models
+from rtseg.cli.run import run
+from rtseg.cli.segment import segment
+
+app = typer.Typer(
+    name="rtseg",
+    help="Real-time video segmentation: a video goes in, a segmented video comes out.",
+    epilog="Example: rtseg run in.mp4 -o out.mp4 --background blur",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"rtseg {version('rtseg')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version and leave."),
+) -> None:
+    log_to_stderr()
+
+
+app.command("run", epilog="Example: rtseg run call.mp4 -o blurred.mp4 --background blur:4")(run)
+app.command("segment", epilog="Example: rtseg segment photos/ -o masks/ --model portrait")(segment)
+app.add_typer(models, name="models")
+app.command("doctor", epilog="Example: rtseg doctor --json")(doctor)
+app.command("bench", epilog="Example: rtseg bench call.mp4 --background blur")(bench)
+app.command("demo", epilog="Example: rtseg demo -o out/")(demo)

@@ -1,0 +1,49 @@
+"""Options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+Input: TypeAlias = Annotated[
+    str,
+    typer.Argument(help="A video, a picture, a folder of pictures, 'sample', or 'synthetic:GRAPH'.", metavar="INPUT"),
+]
+Background: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="What is behind the person: blur, blur:N (0.5 to 10), a picture, a video, #rrggbb, transparent or none.",
+        metavar="WHAT",
+    ),
+]
+Overlay: TypeAlias = Annotated[
+    str | None, typer.Option(help="What is tinted and named: road, all, or names joined by commas.", metavar="WHAT")
+]
+Model: TypeAlias = Annotated[
+    str | None, typer.Option(help="A model of `rtseg models list`, or the path of a card.", metavar="NAME")
+]
+Filters: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="What improves masks: smooth, refine, both joined by a comma, or none.", metavar="NAMES"),
+]
+Start: TypeAlias = Annotated[float | None, typer.Option(help="Begin there.", metavar="SECONDS", min=0.0)]
+End: TypeAlias = Annotated[float | None, typer.Option(help="End there.", metavar="SECONDS", min=0.0)]
+Providers: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Where networks run: auto, or names such as cuda,cpu; usually cpu.", metavar="NAMES"),
+]
+Threads: TypeAlias = Annotated[
+    int | None, typer.Option(help="Threads of the network; usually 1.", metavar="NUMBER", min=1)
+]
+ConfigFile: TypeAlias = Annotated[
+    Path | None, typer.Option(help="A TOML file; options given here go before it.", metavar="FILE.toml")
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+
+
+def names_of(text: str | None) -> list[str] | None:
+    """A list of names joined by commas, None for none given."""
+    return None if text is None else [name.strip() for name in text.split(",")]
