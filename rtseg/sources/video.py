@@ -156,7 +156,9 @@ class VideoFile:
         if start is not None or end is not None:
             return ConfigError(f"no frame of {self._path} is between start {start or 0:g} s and end {end} s")
         damage = f" ({self._counts['corrupt_packets']} corrupt packets)" if self._counts["corrupt_packets"] else ""
-        return SourceUnreadable(f"{self._path} gives no frame{damage}: it is damaged, encrypted, or only the head of a video")
+        return SourceUnreadable(
+            f"{self._path} gives no frame{damage}: it is damaged, encrypted, or only the head of a video"
+        )
 
     def _read(self) -> Iterator[Frame]:
         info = self._info
