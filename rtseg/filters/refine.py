@@ -36,7 +36,7 @@ class EdgeRefine:
 
     def _refined(self, frame: Frame, masks: U8) -> U8:
         height, width = masks.shape[1:]
-        size = _finer(width, frame.size.width), _finer(height, frame.size.height)
+        size = _finer((width, height), frame.size)
         coarse, fine = frame.luma((width, height)), frame.luma(size)
         refined = np.empty((len(masks), *fine.shape), np.uint8)
         for mask, target in zip(masks, refined, strict=True):
@@ -44,6 +44,12 @@ class EdgeRefine:
         return refined
 
 
-def _finer(mask: int, frame: int) -> int:
-    """A side of the refined mask, never less than it was."""
-    return max(mask, min(2 * mask, frame // 2))
+def _finer(mask: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
+    """The frame halved until it is about twice the mask; never less than the mask.
+
+    The luma of such sizes is there already, and a compositor needs no more than doubling to make alpha of it.
+    """
+    step = 2
+    while frame[0] * frame[1] > (3 * step) ** 2 * mask[0] * mask[1]:
+        step *= 2
+    return max(mask[0], frame[0] // step), max(mask[1], frame[1] // step)

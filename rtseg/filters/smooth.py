@@ -61,21 +61,20 @@ class TemporalSmooth:
     def _regions(self, frame: Frame, regions: Regions) -> Regions:
         luma, masks = _flow_luma(frame, regions), regions.probabilities
         past, before = self._past, self._luma
-        smoothed = masks
+        smoothed = masks.copy()
         if past is not None and before is not None and _alike(past, regions):
-            smoothed = self._blended(masks, past.probabilities, luma, before)
+            self._blend(masks, past.probabilities, luma, before, out=smoothed)
         if len(masks) == 1:
             smoothed = drop_islands(smoothed[0], low=_LOW, high=_HIGH)[np.newaxis]
         self._luma, self._past = luma, replace(regions, probabilities=smoothed)
         return self._past
 
-    def _blended(self, masks: U8, past: U8, luma: U8, before: U8) -> U8:
-        """The masks, each with its past; the masks themselves after a cut."""
+    def _blend(self, masks: U8, past: U8, luma: U8, before: U8, *, out: U8) -> None:
+        """Change `out`, which holds a copy of the masks, where the past counts; not at all after a cut."""
         flow, difference = self._motion(luma, before)
         if cv2.mean(difference)[0] > _CUT:
-            return masks
+            return
         trust = as_u8(cv2.LUT(difference, _TRUST))
-        out = masks.copy()
         for mask, old, target in zip(masks, past, out, strict=True):
             low, high = cv2.erode(mask, _NEIGHBOURS), cv2.dilate(mask, _NEIGHBOURS)
             # Elsewhere the mask is flat, and nothing of the past is within its range.
@@ -84,7 +83,6 @@ class TemporalSmooth:
                 history = old.reshape(-1)[edge] if flow is None else warp_at(old, flow, edge)
                 history = np.clip(history, low.reshape(-1)[edge], high.reshape(-1)[edge])
                 target.reshape(-1)[edge] = _mix(mask.reshape(-1)[edge], history, pick(trust, edge, mask.shape))
-        return out
 
     def _motion(self, luma: U8, before: U8) -> tuple[F32 | None, U8]:
         """The flow, None for none, and the difference of luma that it leaves.
@@ -97,7 +95,7 @@ class TemporalSmooth:
             return None, still
         flow = self._flow(luma, before)
         moved = as_u8(cv2.blur(cv2.absdiff(luma, warp(before, flow)), (3, 3)))
-        flow[still <= cv2.add(moved, 1)] = 0.0
+        flow[as_u8(cv2.subtract(still, moved)) <= 1] = 0.0
         return flow, as_u8(cv2.min(still, moved))
 
 
@@ -118,6 +116,6 @@ def _alike(past: Regions, regions: Regions) -> bool:
 
 
 def _mix(mask: U8, history: U8, trust: U8) -> U8:
-    """mask + (history - mask) * trust / 255, each uint8 N."""
+    """Of each uint8 N: mask + (history - mask) * trust / 255."""
     kept = cv2.multiply(mask, np.uint8(255) - trust, scale=1 / 255)
     return as_u8(cv2.add(kept, cv2.multiply(history, trust, scale=1 / 255))).reshape(-1)

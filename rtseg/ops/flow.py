@@ -18,7 +18,7 @@ _ROW = 512  # cv2.remap takes rows and columns below 32768 only: points are laid
 
 
 class Flow:
-    """Backward flow between successive small planes, in memory that it keeps. Not safe to share between threads.
+    """Backward flow between two small planes. Keeps memory, no results; not safe to share between threads.
 
     DIS (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016), whose finest level here is a
     quarter of the plane: it follows a head or an arm, not a finger, and takes a tenth of a millisecond.
@@ -26,14 +26,13 @@ class Flow:
 
     def __init__(self) -> None:
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        self._flow = np.zeros((FLOW_SIZE[1], FLOW_SIZE[0], 2), np.float32)
 
     def __call__(self, current: U8, previous: U8) -> F32:
         """What is at (x, y) in `current` was at (x, y) + flow[y, x] in `previous`: float32 HxWx2, in their pixels.
 
-        Both planes are uint8 of `FLOW_SIZE`. The next call overwrites the result.
+        Both planes are uint8 of `FLOW_SIZE`.
         """
-        return as_f32(self._dis.calc(current, previous, self._flow))
+        return as_f32(self._dis.calc(current, previous, None))  # type: ignore[call-overload]
 
 
 def warp(plane: U8, flow: F32) -> U8:
@@ -42,7 +41,7 @@ def warp(plane: U8, flow: F32) -> U8:
     Bilinear, edges repeated.
     """
     places = flow + _grid(plane.shape).view(np.float32).reshape(flow.shape)
-    return as_u8(cv2.remap(plane, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    return as_u8(cv2.remap(plane, places, _ONE_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 def warp_at(plane: U8, flow: F32, index: NDArray[np.intp]) -> U8:
@@ -56,7 +55,7 @@ def warp_at(plane: U8, flow: F32, index: NDArray[np.intp]) -> U8:
     points = places.reshape(-1, 2)[: index.size]
     np.multiply(pick(flow, index, plane.shape), ratio, out=points)
     points += _grid(plane.shape)[index].view(np.float32).reshape(-1, 2)
-    moved = cv2.remap(plane, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.remap(plane, places, _ONE_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return as_u8(moved).reshape(-1)[: index.size]
 
 
@@ -67,11 +66,14 @@ def pick(plane: NDArray[Any], index: NDArray[np.intp], shape: tuple[int, ...]) -
     return plane.reshape(height * width, *plane.shape[2:])[nearest]
 
 
+_ONE_MAP = np.empty(0, np.float32)  # x and y of `places` are together
+
+
 @lru_cache(maxsize=8)
 def _grid(shape: tuple[int, ...]) -> NDArray[np.complex64]:
-    """x + iy of each pixel, flat: a pair of float32 that one look-up fetches."""
+    """The x and y of each pixel, flat, as one complex number: a pair of float32 that one look-up fetches."""
     y, x = np.indices(shape, np.float32)
-    return (x + 1j * y).astype(np.complex64).reshape(-1)
+    return np.stack([x, y], axis=-1).view(np.complex64).reshape(-1)
 
 
 @lru_cache(maxsize=8)

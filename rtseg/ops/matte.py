@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from typing import TypeAlias
+
 import cv2
 import numpy as np
 
 from rtseg.ops.arrays import F32, U8, as_f32, as_u8
 from rtseg.ops.resize import halve
 
+Part: TypeAlias = tuple[slice, slice]
+
 _RING = np.ones((3, 3), np.uint8)
-_WINDOW = (9, 9)
-_PRIOR = 80.0**2
-"""k: where subject and surroundings differ by 80 levels, luma and mask weigh the same."""
+_WINDOW = (7, 7)
+_PRIOR = 96.0**2
+"""k: where subject and surroundings differ by 96 levels, luma and mask weigh the same."""
 _SLOPE = 2.0
 """Networks draw edges about twice as wide as they are, which lets a rim of the background through."""
 _UNSURE = (6, 249)
 
-_levels = np.arange(256, dtype=np.float32)
-_STEEP: F32 = np.clip((_levels - 127.5) * _SLOPE + 127.5, 0.0, 255.0).astype(np.float32)
+_levels = np.arange(256)
+_STEEP: U8 = np.clip((_levels - 127.5) * _SLOPE + 127.5, 0.0, 255.0).astype(np.uint8)
 
 
 def drop_islands(mask: U8, *, low: int, high: int) -> U8:
@@ -28,7 +33,7 @@ def drop_islands(mask: U8, *, low: int, high: int) -> U8:
     """  # fmt: skip
     height, width = mask.shape
     small = halve(mask) if width % 2 == height % 2 == 0 else mask
-    count, labels = cv2.connectedComponents(as_u8(cv2.compare(small, low, cv2.CMP_GE)), ltype=cv2.CV_16U)
+    count, labels = cv2.connectedComponents(_at_least(low, small), ltype=cv2.CV_16U)
     stays = np.zeros(count, np.uint8)
     stays[labels[small >= high]] = 255
     stays[0] = 0
@@ -44,7 +49,7 @@ def drop_islands(mask: U8, *, low: int, high: int) -> U8:
 class EdgeModel:
     """Redraws a soft mask's edges where the luma has them, at a higher resolution; keeps its memory between calls.
 
-    Around each unsure pixel the mean luma of the subject, F, and of what surrounds it, B, are taken in 9x9, weighted
+    Around each unsure pixel the mean luma of the subject, F, and of what surrounds it, B, are taken in 7x7, weighted
     by the mask m. The luma Y alone says alpha = (Y - B) / (F - B). With the mask as its prior, the least-squares
     answer is alpha = ((Y - B) (F - B) + k m) / ((F - B)² + k): where subject and surroundings look alike, the mask
     decides. That is linear in Y, so it is fitted at the mask's resolution, and its two coefficients are enlarged and
@@ -53,37 +58,42 @@ class EdgeModel:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, tuple[int, ...]], F32] = {}
+        self._kept: dict[str, F32] = {}
 
     def __call__(self, mask: U8, coarse: U8, fine: U8, *, out: U8) -> None:
         """mask: uint8 hxw; coarse: luma of that shape; fine: luma HxW; out: the alpha, uint8 HxW."""
-        gain, offset = self._fit(mask, coarse)
-        size = fine.shape[1], fine.shape[0]
-        alpha, shift = self._scratch("alpha", fine.shape), self._scratch("shift", fine.shape)
-        cv2.resize(gain, size, dst=alpha, interpolation=cv2.INTER_LINEAR)
-        cv2.resize(offset, size, dst=shift, interpolation=cv2.INTER_LINEAR)
-        cv2.multiply(alpha, fine, dst=alpha, dtype=cv2.CV_32F)
-        cv2.add(alpha, shift, dst=alpha)
-        cv2.convertScaleAbs(cv2.max(alpha, 0.0, dst=alpha), dst=out)  # it takes absolute values
+        part = _unsure_part(mask, fine.shape)
+        if part is None:
+            out.fill(_sure(mask[0, 0]))
+            return
+        small, large = part
+        _fill_around(large, out, mask, small)
+        gain, offset = self._fit(mask[small], coarse[small])
+        shape = fine[large].shape
+        luma, slope, alpha = (self._scratch(name, shape) for name in ("luma", "slope", "alpha"))
+        np.copyto(luma, fine[large])
+        cv2.resize(gain, shape[::-1], dst=slope, interpolation=cv2.INTER_LINEAR)
+        cv2.resize(offset, shape[::-1], dst=alpha, interpolation=cv2.INTER_LINEAR)
+        cv2.accumulateProduct(slope, luma, alpha)
+        cv2.threshold(alpha, 0.0, 0.0, cv2.THRESH_TOZERO, dst=alpha)
+        cv2.convertScaleAbs(alpha, dst=out[large])
 
     def _fit(self, mask: U8, luma: U8) -> tuple[F32, F32]:
         """Gain and offset of each pixel, float32 hxw, for alpha = gain * luma + offset, 0..255 and beyond."""
         gain, offset = self._scratch("gain", mask.shape), self._scratch("offset", mask.shape)
         gain.fill(0.0)
-        np.take(_STEEP, mask, out=offset)
+        np.copyto(offset, cv2.LUT(mask, _STEEP))
         low, high = _UNSURE
         edge = np.flatnonzero(mask - np.uint8(low) <= high - low)  # what is below wraps around
-        if edge.size == 0:
-            return gain, offset
         own = cv2.multiply(mask, luma, dst=self._scratch("own", mask.shape), scale=1 / 255, dtype=cv2.CV_32F)
-        prior = mask.reshape(-1)[edge].astype(np.float32)
         weight, subject, everything = (self._mean(plane)[edge] for plane in (mask, as_f32(own), luma))
         weight /= 255.0
         around = (everything - subject) / (1.001 - weight)
         contrast = subject / (weight + 0.001) - around
         scale = (255.0 * _SLOPE) / (contrast * contrast + _PRIOR)
         gain.reshape(-1)[edge] = contrast * scale
-        offset.reshape(-1)[edge] = (prior * (_PRIOR / 255.0) - contrast * around) * scale + 127.5 * (1.0 - _SLOPE)
+        prior = mask.reshape(-1)[edge] * np.float32(_PRIOR / 255.0)
+        offset.reshape(-1)[edge] = (prior - contrast * around) * scale + 127.5 * (1.0 - _SLOPE)
         return gain, offset
 
     def _mean(self, plane: U8 | F32) -> F32:
@@ -91,8 +101,52 @@ class EdgeModel:
         return as_f32(cv2.boxFilter(plane, cv2.CV_32F, _WINDOW, dst=self._scratch("mean", plane.shape))).reshape(-1)
 
     def _scratch(self, name: str, shape: tuple[int, ...]) -> F32:
-        if len(self._kept) > 32:  # frames came in many sizes
-            self._kept.clear()
-        if (name, shape) not in self._kept:
-            self._kept[name, shape] = np.empty(shape, np.float32)
-        return self._kept[name, shape]
+        """Uninitialised memory of that shape, the same from call to call while it suffices."""
+        size = shape[0] * shape[1]
+        kept = self._kept.get(name)
+        if kept is None or kept.size < size:
+            kept = self._kept[name] = np.empty(size, np.float32)
+        return kept[:size].reshape(shape)
+
+
+def _unsure_part(mask: U8, shape: tuple[int, ...]) -> tuple[Part, Part] | None:
+    """The box around all that is neither surely in nor surely out, or borders on the other, in the mask and exactly
+    the same in a plane of `shape`; None where all is sure."""  # fmt: skip
+    unsure = cv2.min(cv2.dilate(mask, _RING), cv2.bitwise_not(cv2.erode(mask, _RING)))
+    left, top, width, height = cv2.boundingRect(_at_least(_UNSURE[0], as_u8(unsure)))
+    if width == 0:
+        return None
+    sides = [
+        _stretch(start, length, few, many)
+        for start, length, few, many in zip((top, left), (height, width), mask.shape, shape, strict=True)
+    ]
+    (small_y, large_y), (small_x, large_x) = sides
+    return (small_y, small_x), (large_y, large_x)
+
+
+def _stretch(start: int, length: int, few: int, many: int) -> tuple[slice, slice]:
+    """A stretch of `few` pixels, grown by the window and to where a pixel of `many` begins, and the same of those."""
+    step = few // math.gcd(few, many)
+    margin = _WINDOW[0] // 2
+    first = max(0, start - margin) // step * step
+    last = min(few, -(-(start + length + margin) // step) * step)
+    return slice(first, last), slice(first * many // few, last * many // few)
+
+
+def _fill_around(large: Part, out: U8, mask: U8, small: Part) -> None:
+    """Fill what lies above, below, left and right of the part, where the mask is sure and so of one mind."""
+    rows, columns = large
+    row = small[0].start
+    out[: rows.start] = _sure(mask[0, 0])
+    out[rows.stop :] = _sure(mask[-1, 0])
+    out[rows, : columns.start] = _sure(mask[row, 0])
+    out[rows, columns.stop :] = _sure(mask[row, -1])
+
+
+def _sure(level: np.uint8) -> int:
+    return 255 if level >= 128 else 0
+
+
+def _at_least(level: int, plane: U8) -> U8:
+    """255 where the plane is at least `level`, 0 elsewhere."""
+    return as_u8(cv2.threshold(plane, level - 1, 255, cv2.THRESH_BINARY)[1])
