@@ -47,13 +47,14 @@ def rounded_box_alpha(size: tuple[int, int], radius: float) -> U8:
     """A filled box of `size` (width, height) with round corners of `radius` pixels, uint8 HxW, read-only.
 
     The alpha of a pixel is its coverage by the distance to the outline, exact to a level along straight edges:
-    q = |p| - half + radius; d = |max(q, 0)| - radius (I. Quilez, "2D distance functions", rounded box).
+    q = |p| - half + radius; d = |max(q, 0)| + min(max(q.x, q.y), 0) - radius (I. Quilez, "2D distance functions").
     """
     width, height = size
     radius = min(radius, width / 2, height / 2)
-    x = np.maximum(np.abs(np.arange(width) + 0.5 - width / 2) - width / 2 + radius, 0.0)
-    y = np.maximum(np.abs(np.arange(height) + 0.5 - height / 2) - height / 2 + radius, 0.0)
-    distance = np.hypot(x[None, :], y[:, None]) - radius
+    x = (np.abs(np.arange(width) + 0.5 - width / 2) - width / 2 + radius)[None, :]
+    y = (np.abs(np.arange(height) + 0.5 - height / 2) - height / 2 + radius)[:, None]
+    outside = np.hypot(np.maximum(x, 0.0), np.maximum(y, 0.0))
+    distance = outside + np.minimum(np.maximum(x, y), 0.0) - radius
     return _frozen(np.rint(255.0 * np.clip(0.5 - distance, 0.0, 1.0)).astype(np.uint8))
 
 
