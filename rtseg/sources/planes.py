@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 import cv2
@@ -13,11 +13,14 @@ from av.video.reformatter import VideoReformatter
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.types import Colour, Matrix
 
-Planes = tuple[U8, U8, U8]
+Planes: TypeAlias = tuple[U8, U8, U8]
+Picture: TypeAlias = tuple[Planes, Colour, U8 | None]
+"""Planes as in `rtseg.Frame`, their colour, and alpha or None."""
+Orientation: TypeAlias = tuple[int, int, int, int]
+"""A display matrix in whole numbers a, b, c, d: a pixel (x, y) is shown at (a x + c y, b x + d y)."""
+UPRIGHT: Orientation = (1, 0, 0, 1)
 
-_NATIVE = {
-    f"yuv{alpha}{kind}p" for alpha in ("", "j", "a") for kind in ("420", "422", "444") if (alpha, kind) != ("j", "440")
-}
+_NATIVE = {f"yuv{mark}{kind}p" for mark in ("", "j", "a") for kind in ("420", "422", "444")}
 # ISO/IEC 23091-2 (H.273) code points.
 _MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020"}
 _RGB, _FULL, _PQ = 0, 2, 16
@@ -41,8 +44,8 @@ class PlaneReader:
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
 
-    def __call__(self, frame: av.VideoFrame) -> tuple[Planes, Colour, U8 | None]:
-        """Planes as in `rtseg.Frame`, their colour, and alpha or None."""
+    def __call__(self, frame: av.VideoFrame) -> Picture:
+        """The picture of a decoded frame, as it lies in the file."""
         colour = colour_of(frame)
         tone = _PQ_TO_SDR if frame.color_trc == _PQ and not frame.format.is_rgb else None
         name = frame.format.name
@@ -52,12 +55,12 @@ class PlaneReader:
         alpha = planes[3] if len(planes) > 3 else None
         y, u, v = planes[:3]
         if tone is not None:
-            y, u, v = tone_map((y, u, v), tone)
+            y, u, v = _tone_mapped((y, u, v), tone)
         return (y, u, v), colour, alpha
 
     def _convert(self, frame: av.VideoFrame, colour: Colour) -> av.VideoFrame:
         rgb = _is_rgb(frame)
-        converted = self._reformatter.reformat(
+        return self._reformatter.reformat(
             frame,
             format=_nearest(frame.format),
             src_colorspace=None if rgb else _SWS[colour.matrix],
@@ -66,8 +69,6 @@ class PlaneReader:
             dst_color_range=2 if colour.full_range else 1,
             threads=1,
         )
-        # A frame that was converted in place of another keeps no hold on it.
-        return converted
 
 
 def colour_of(frame: av.VideoFrame) -> Colour:
@@ -97,44 +98,49 @@ def _view(plane: Any) -> U8:
     return lines[: plane.height, : plane.width]
 
 
-def orientation_of(frame: av.VideoFrame) -> tuple[int, int, int, int]:
-    """The display matrix of a frame as whole numbers a, b, c, d: a pixel (x, y) is shown at (a x + c y, b x + d y).
+def orientation_of(frame: av.VideoFrame) -> Orientation:
+    """How a decoded frame is to be shown; ValueError for what is no quarter turn or mirror."""
+    try:
+        matrix = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
+    except ValueError:  # one kind of data that PyAV does not know (EXIF) hides all others: only the angle can be had
+        if frame.rotation % 90:
+            raise ValueError(f"rotation by {frame.rotation} degrees") from None
+        return _TURNS[frame.rotation % 360]
+    if matrix is None:
+        return UPRIGHT
+    numbers = np.frombuffer(bytes(matrix), np.int32)[[0, 1, 3, 4]] / 65536
+    a, b, c, d = (int(n) for n in np.rint(numbers))
+    quarter = sorted((abs(a), abs(d))) in ([0, 0], [1, 1]) and (abs(b), abs(c)) == (1 - abs(a), 1 - abs(a))
+    if not quarter or np.abs(numbers - (a, b, c, d)).max() > 0.01:
+        raise ValueError(f"display matrix {numbers.round(3).tolist()}")
+    return a, b, c, d
 
-    (1, 0, 0, 1) where there is none. Raises ValueError for one that is no quarter turn or mirror.
-    """
-    for data in frame.side_data:
-        if data.type == Type.DISPLAYMATRIX:
-            numbers = np.frombuffer(memoryview(data), np.int32)[[0, 1, 3, 4]] / 65536
-            a, b, c, d = (int(n) for n in np.rint(numbers))
-            if {abs(a), abs(d)} | {abs(b), abs(c)} != {0, 1} or abs(a) != abs(d) or abs(b) != abs(c):
-                raise ValueError(f"display matrix {numbers.round(3).tolist()}")
-            if np.abs(numbers - (a, b, c, d)).max() > 0.01:
-                raise ValueError(f"display matrix {numbers.round(3).tolist()}")
-            return a, b, c, d
-    return 1, 0, 0, 1
+
+_TURNS: dict[int, Orientation] = {0: UPRIGHT, 90: (0, -1, 1, 0), 180: (-1, 0, 0, -1), 270: (0, 1, -1, 0)}
 
 
-def oriented(plane: U8, matrix: tuple[int, int, int, int]) -> U8:
-    """A plane turned and mirrored by `orientation_of`'s matrix; a copy."""
-    a, b, c, d = matrix
-    turned = b != 0
-    if turned:
+def upright(picture: Picture, orientation: Orientation) -> Picture:
+    """A picture turned and mirrored as it is to be shown; itself where there is nothing to turn."""
+    if orientation == UPRIGHT:
+        return picture
+    (y, u, v), colour, alpha = picture
+    halved = (2 * u.shape[0], 2 * u.shape[1]) == y.shape
+    if not halved and u.shape != y.shape:
+        # Turned, 4:2:2 would be 4:4:0, and an odd side would begin with half a sample.
+        size = (y.shape[1], y.shape[0])
+        u, v = (as_u8(cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR)) for plane in (u, v))
+    planes = (_turned(y, orientation), _turned(u, orientation), _turned(v, orientation))
+    return planes, colour, None if alpha is None else _turned(alpha, orientation)
+
+
+def _turned(plane: U8, orientation: Orientation) -> U8:
+    a, b, c, d = orientation
+    if b != 0:
         plane = as_u8(cv2.transpose(plane))
-    mirror, upside_down = (c < 0, b < 0) if turned else (a < 0, d < 0)
-    if mirror or upside_down:
-        plane = as_u8(cv2.flip(plane, -1 if mirror and upside_down else int(mirror)))
+    mirrored, upside_down = (c < 0, b < 0) if b != 0 else (a < 0, d < 0)
+    if mirrored or upside_down:
+        plane = as_u8(cv2.flip(plane, -1 if mirrored and upside_down else int(mirrored)))
     return plane
-
-
-def to_444(planes: Planes) -> Planes:
-    """The same planes without subsampling, for those turns that other planes cannot take."""
-    y, u, v = planes
-    size = (y.shape[1], y.shape[0])
-    return (
-        y,
-        as_u8(cv2.resize(u, size, interpolation=cv2.INTER_LINEAR)),
-        as_u8(cv2.resize(v, size, interpolation=cv2.INTER_LINEAR)),
-    )
 
 
 def _pq_to_sdr() -> U8:
@@ -155,7 +161,7 @@ def _pq_to_sdr() -> U8:
 _PQ_TO_SDR: U8 = _pq_to_sdr()
 
 
-def tone_map(planes: Planes, curve: U8) -> Planes:
+def _tone_mapped(planes: Planes, curve: U8) -> Planes:
     """Luma through `curve`; chroma scaled by what became of the luma there, so that hues stay. Limited range."""
     y, u, v = planes
     mapped = as_u8(cv2.LUT(y, curve))
@@ -163,5 +169,5 @@ def tone_map(planes: Planes, curve: U8) -> Planes:
     before = cv2.resize(y, small, interpolation=cv2.INTER_AREA).astype(np.float32)
     after = cv2.resize(mapped, small, interpolation=cv2.INTER_AREA).astype(np.float32)
     gain = np.clip((after - 16) / np.maximum(before - 16, 1), 0, 4)
-    scaled = (np.clip(np.rint((plane - np.float32(128)) * gain + 128), 16, 240).astype(np.uint8) for plane in (u, v))
-    return mapped, *scaled
+    u, v = (np.clip(np.rint((p - np.float32(128)) * gain + 128), 16, 240).astype(np.uint8) for p in (u, v))
+    return mapped, u, v
