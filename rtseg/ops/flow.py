@@ -41,7 +41,7 @@ def warp(plane: U8, flow: F32) -> U8:
     Bilinear, edges repeated.
     """
     places = flow + _grid(plane.shape).view(np.float32).reshape(flow.shape)
-    return as_u8(cv2.remap(plane, places, _ONE_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    return _remap(plane, places)
 
 
 def warp_at(plane: U8, flow: F32, index: NDArray[np.intp]) -> U8:
@@ -55,8 +55,7 @@ def warp_at(plane: U8, flow: F32, index: NDArray[np.intp]) -> U8:
     points = places.reshape(-1, 2)[: index.size]
     np.multiply(pick(flow, index, plane.shape), ratio, out=points)
     points += _grid(plane.shape)[index].view(np.float32).reshape(-1, 2)
-    moved = cv2.remap(plane, places, _ONE_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return as_u8(moved).reshape(-1)[: index.size]
+    return _remap(plane, places).reshape(-1)[: index.size]
 
 
 def pick(plane: NDArray[Any], index: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -66,7 +65,9 @@ def pick(plane: NDArray[Any], index: NDArray[np.intp], shape: tuple[int, ...]) -
     return plane.reshape(height * width, *plane.shape[2:])[nearest]
 
 
-_ONE_MAP = np.empty(0, np.float32)  # x and y of `places` are together
+def _remap(plane: U8, places: F32) -> U8:
+    moved = cv2.remap(plane, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    return as_u8(moved)
 
 
 @lru_cache(maxsize=8)
