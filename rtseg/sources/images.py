@@ -1,0 +1,138 @@
+"""Pictures as frames: files and folders of them, in natural order, one broken one not stopping the rest."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from rtseg.errors import ConfigError, SourceError, SourceNotFound, SourceTooLarge, SourceUnreadable
+from rtseg.sources.opening import check_size, open_media, video_of
+from rtseg.sources.planes import PlaneReader, orientation_of, upright
+from rtseg.types import Frame, StreamInfo
+
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".gif", ".ppm", ".pgm", ".jp2", ".tga"}
+)
+"""What is taken from a folder; a file named by itself may end with anything."""
+
+MAX_PIXELS = 50_000_000
+
+
+class ImageFiles:
+    """Frames from picture files; of moving pictures the first.
+
+    paths: files, and folders whose pictures (by `SUFFIXES`, not in subfolders) are taken in natural order: 2 before 10.
+    rate: pictures a second, for their timestamps. max_pixels: width x height above which a picture is refused,
+    before it is decoded. The orientation of EXIF is applied. Alpha is kept where any pixel is not opaque.
+
+    `frame.index` points into `paths`; files that cannot be used are passed over, counted as broken_images and
+    explained in `failures`. A picture of another size begins a new epoch.
+
+    Raises SourceNotFound, ConfigError for folders without pictures, and, in the end, the one file's error, or
+    SourceUnreadable, when no picture could be read.
+    """
+
+    live = False
+
+    def __init__(
+        self, paths: Sequence[str | os.PathLike[str]], *, rate: float = 25, max_pixels: int = MAX_PIXELS
+    ) -> None:
+        if rate <= 0:
+            raise ConfigError(f"rate must be over 0 pictures a second, not {rate}")
+        self.paths = tuple(file for path in paths for file in _files(Path(path)))
+        self.failures: dict[Path, str] = {}
+        if not self.paths:
+            folders = ", ".join(map(str, paths)) or "an empty list"
+            raise ConfigError(f"no picture in {folders}: pictures end with {', '.join(sorted(SUFFIXES))}")
+        self._rate = Fraction(rate).limit_denominator(1001)
+        self._max_pixels = max_pixels
+        self._closed = False
+        self._planes = PlaneReader()
+
+    @property
+    def info(self) -> StreamInfo:
+        """The number of files and the rate; sizes are not known beforehand."""
+        count = len(self.paths)
+        return StreamInfo(
+            name=self.paths[0].name if count == 1 else f"{count} pictures",
+            rate=self._rate,
+            frames=count,
+            seconds=float(count / self._rate),
+            time_base=1 / self._rate,
+        )
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Pictures that could not be read so far."""
+        return {"broken_images": len(self.failures)}
+
+    def __iter__(self) -> Iterator[Frame]:
+        epoch, size = 0, None
+        error: SourceError | None = None
+        for index, path in enumerate(self.paths):
+            if self._closed:
+                return
+            try:
+                frame = self.read(path)
+            except SourceError as caught:
+                self.failures[path] = str(caught)
+                error = caught
+                continue
+            epoch += size not in (None, frame.size)
+            size = frame.size
+            yield replace(frame, index=index, pts=index, duration=1, epoch=epoch, arrived=time.monotonic())
+        if error is not None and len(self.failures) == len(self.paths):
+            if len(self.paths) == 1:
+                raise error
+            raise SourceUnreadable(f"none of {len(self.paths)} pictures can be read; the last: {error}") from error
+
+    def close(self) -> None:
+        """End the iteration at the next picture."""
+        self._closed = True
+
+    def read(self, path: Path) -> Frame:
+        """One picture, upright; raises SourceNotFound, SourceUnreadable or SourceTooLarge."""
+        with open_media(path, max_pixels=self._max_pixels) as container:
+            stream = video_of(container, path)
+            check_size(stream, path, self._max_pixels)
+            stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
+            stream.codec_context.thread_count = 1
+            try:
+                decoded = next(iter(container.decode(stream)), None)
+            except (av.error.FFmpegError, OSError, MemoryError) as error:
+                if isinstance(error, av.error.ArgumentError) and not stream.codec_context.width:
+                    raise SourceTooLarge(
+                        f"{path} is over {self._max_pixels} pixels: scale it down, or raise max_pixels"
+                    ) from error
+                raise SourceUnreadable(f"{path} is a damaged picture: {error}") from error
+            if decoded is None:
+                raise SourceUnreadable(f"{path} holds no picture")
+            try:
+                orientation = orientation_of(decoded)
+            except ValueError as error:
+                raise SourceUnreadable(f"{path} is turned by no quarter turn: {error}") from error
+            planes, colour, alpha = upright(self._planes(decoded), orientation)
+        opaque = alpha is None or bool((alpha == 255).all())
+        return Frame(planes, colour, time_base=1 / self._rate, alpha=None if opaque else alpha)
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        if not path.exists():
+            raise SourceNotFound(f"{path} does not exist: give the path of a picture or a folder of pictures")
+        return [path]
+    found = (file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    return sorted(found, key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Numbers in names by their value, the rest as text."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), "") if part.isdigit() else (-1, part.lower()) for part in parts]

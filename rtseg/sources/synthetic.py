@@ -1,0 +1,81 @@
+"""Test patterns drawn by FFmpeg's filters: moving pictures without a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+
+import av
+
+from rtseg.errors import ConfigError
+from rtseg.sources.planes import PlaneReader
+from rtseg.types import Frame, Size, StreamInfo
+
+# Filters that read files or other sources.
+_READERS = re.compile(
+    r"\b(a?movie|lut3d|haldclut|subtitles|ass|drawtext|frei0r|sendcmd|zmq|azmq|ladspa|lv2|removelogo)\b"
+)
+
+
+class Synthetic:
+    """Frames of an FFmpeg filter graph such as "testsrc2=size=1280x720:rate=30" or "color=red,format=yuv422p".
+
+    frames: how many, None for as many as the graph gives, which is often no end. live: pretend to be a camera, whose
+    unread frames are worthless; frames then still come as fast as they are drawn. Raises ConfigError for a graph
+    that FFmpeg does not take, that has no picture, or that reads files.
+    """
+
+    counts: Mapping[str, int] = {}
+
+    def __init__(self, graph: str, *, frames: int | None = None, live: bool = False) -> None:
+        if frames is not None and frames < 1:
+            raise ConfigError(f"frames must be at least 1, or None for no limit, not {frames}")
+        if found := _READERS.search(graph):
+            raise ConfigError(f"the graph {graph!r} uses {found[0]}, which reads files: use sources such as testsrc2")
+        self.live = live
+        self._graph, self._count = graph, frames
+        self._closed = False
+        try:
+            self._container = av.open(graph, format="lavfi")
+            self._stream = self._container.streams.video[0]
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise ConfigError(f"FFmpeg cannot draw {graph!r} ({error}): try testsrc2=size=640x360:rate=30") from error
+        except IndexError:
+            self._container.close()
+            raise ConfigError(f"the graph {graph!r} gives no picture: try testsrc2=size=640x360:rate=30") from None
+        rate = self._stream.average_rate or self._stream.base_rate or Fraction(25)
+        self._time_base = self._stream.time_base or 1 / Fraction(rate)
+        context = self._stream.codec_context
+        self._info = StreamInfo(
+            name=f"synthetic:{graph}",
+            size=Size(context.width, context.height),
+            rate=Fraction(rate),
+            frames=frames,
+            seconds=None if frames is None else float(frames / rate),
+            time_base=self._time_base,
+        )
+
+    @property
+    def info(self) -> StreamInfo:
+        """Everything is known beforehand, but not where an unlimited graph ends."""
+        return self._info
+
+    def __iter__(self) -> Iterator[Frame]:
+        planes_of = PlaneReader()
+        try:
+            for index, decoded in enumerate(self._container.decode(self._stream)):
+                if self._closed or index == self._count:
+                    return
+                planes, colour, alpha = planes_of(decoded)
+                pts = index if decoded.pts is None else decoded.pts
+                lasts = decoded.duration or 0
+                yield Frame(
+                    planes, colour, index=index, pts=pts, time_base=self._time_base, duration=lasts, alpha=alpha
+                )
+        finally:
+            self._container.close()
+
+    def close(self) -> None:
+        """End the iteration at the next frame."""
+        self._closed = True
