@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rtseg.compositor import Compositor
 from rtseg.errors import FrameError
-from rtseg.ops.arrays import U8
+from rtseg.ops.arrays import U8, as_u8
 from rtseg.ops.colour import Matrix, rgb_to_yuv_matrix
 from rtseg.types import Blur, Clear, Colour, Frame, Keep, Layer, Picture, Solid
 
@@ -90,6 +90,65 @@ def test_where_alpha_is_nothing_or_all_the_result_is_exact() -> None:
     out = Compositor()(frame, [Layer(mask, Picture(picture))])
     np.testing.assert_array_equal(out.planes[0][:, :64], frame.planes[0][:, :64])
     np.testing.assert_array_equal(out.planes[0][:, 64:], picture.planes[0][:, 64:])
+
+
+def figure(width: int, height: int, *, ground: int, at: tuple[float, float]) -> U8:
+    """A soft disc about `at` (parts of width, height) on an even ground of 0 or 255."""
+    yy, xx = np.mgrid[:height, :width]
+    radius = 0.2 * height
+    inside = np.clip(255 * (radius - np.hypot(xx - at[0] * width, yy - at[1] * height)) / (0.1 * height) + 127, 0, 255)
+    return as_u8(np.abs(ground - inside).astype(np.uint8))
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (540, 960), (854, 480), (641, 361)])
+@pytest.mark.parametrize("mask_size", [(256, 144), (640, 360), (100, 77), (2000, 1500)])
+@pytest.mark.parametrize(("ground", "at"), [(255, (0.5, 0.9)), (255, (0.9, 0.3)), (0, (0.3, 0.5))])
+def test_a_mask_even_all_around_is_placed_to_the_pixel(
+    size: tuple[int, int], mask_size: tuple[int, int], ground: int, at: tuple[float, float]
+) -> None:
+    # Only the part that differs from the surroundings is enlarged: it must land where the whole would.
+    frame, picture = noise(*size), noise(*size)
+    mask = figure(*mask_size, ground=ground, at=at)
+    compositor = Compositor()
+    out = compositor(frame, [Layer(mask, Picture(picture))])
+    for got, base, paint in zip(out.planes, frame.planes, picture.planes, strict=True):
+        assert worst(got, blended(base, paint, mask)) <= 2
+    # The same as the second layer, over its own result, where what was there before must not be lost.
+    again = compositor(frame, [Layer(1.0, Keep()), Layer(mask, Picture(picture))])
+    for got, plane in zip(again.planes, out.planes, strict=True):
+        assert worst(got, plane) <= 2  # the alpha of the one may be rounded up where that of the other is down
+
+
+@pytest.mark.parametrize("paint", [Solid((9, 200, 30)), Blur(3.0), Keep()], ids=lambda paint: type(paint).__name__)
+@pytest.mark.parametrize("ground", [0, 255])
+def test_every_paint_is_the_same_in_part_and_as_a_whole(paint: Solid | Blur | Keep, ground: int) -> None:
+    frame, mask = noise(640, 360), figure(256, 144, ground=ground, at=(0.6, 0.5))
+    speck = mask.copy()
+    speck[0, 0] = 255 - ground  # a corner unlike the rest: nothing can be left out
+    whole, part = (Compositor()(frame, [Layer(m, paint)]) for m in (speck, mask))
+    for got, plane in zip(part.planes, whole.planes, strict=True):
+        assert worst(got[60:], plane[60:]) <= 2  # above, the speck is seen
+
+
+def test_a_mask_of_paint_only_gives_the_paint() -> None:
+    frame, picture = noise(128, 72), noise(128, 72)
+    out = Compositor()(frame, [Layer(np.full((36, 64), 255, np.uint8), Picture(picture))])
+    for got, paint in zip(out.planes, picture.planes, strict=True):
+        np.testing.assert_array_equal(got, paint)
+
+
+@pytest.mark.parametrize("lies", ["padded", "mirrored", "interleaved"])
+def test_frames_are_read_however_they_lie_in_memory(lies: str) -> None:
+    wide, picture = noise(1024, 360), noise(512, 360)
+    cut = {"padded": np.s_[:, :512], "mirrored": np.s_[:, 511::-1], "interleaved": np.s_[:, ::2]}[lies]
+    halved = {"padded": np.s_[:, :256], "mirrored": np.s_[:, 255::-1], "interleaved": np.s_[:, ::2]}[lies]
+    y, u, v = wide.planes
+    frame = Frame((y[cut], u[halved], v[halved]))
+    for ground in (0, 255):
+        mask = figure(256, 144, ground=ground, at=(0.6, 0.5))
+        out = Compositor()(frame, [Layer(mask, Picture(picture))])
+        for got, base, paint in zip(out.planes, frame.planes, picture.planes, strict=True):
+            assert worst(got, blended(base, paint, mask)) <= 2
 
 
 def test_no_layer_or_an_empty_one_gives_the_frame_itself() -> None:
