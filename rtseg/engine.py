@@ -147,8 +147,8 @@ class OrtEngine:
     def run(self) -> Mapping[str, NDArray[Any]]:
         """Run on what the input buffers hold; the outputs are views that the next run overwrites."""
         self._execute(self._session.run_with_iobinding, self._binding, self._options)
-        for name, finite in self._finite.items():
-            if not np.isfinite(self._outputs[name], out=finite).all():
+        for name, values, finite in self._floats:
+            if not np.isfinite(values, out=finite).all():
                 raise InferenceFailed(f"output {name!r} of {self._path.name} holds NaN or infinity")
         return self._outputs
 
@@ -194,7 +194,7 @@ class OrtEngine:
             raise ModelRejected(f"{self._path}: its buffers cannot be made: {_first_line(error)}") from error
         self._inputs: Mapping[str, NDArray[Any]] = MappingProxyType(inputs)
         self._outputs: Mapping[str, NDArray[Any]] = MappingProxyType({n: _read_only(a) for n, a in outputs.items()})
-        self._finite = {n: np.empty(a.shape, np.bool_) for n, a in outputs.items() if a.dtype.kind == "f"}
+        self._floats = [(n, a.ravel(), np.empty(a.size, np.bool_)) for n, a in outputs.items() if a.dtype.kind == "f"]
 
     def _allocate(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         nodes = self._session.get_outputs()
