@@ -50,9 +50,13 @@ class Codec:
     delay: Callable[[int, Mapping[str, str]], Mapping[str, str]] = lambda _frames, _options: {}
 
 
+def is_fast(options: Mapping[str, str]) -> bool:
+    """Whether options of x264 make it look ahead by no more than a frame or two."""
+    return options.get("preset") in ("ultrafast", "superfast") or "zerolatency" in options.get("tune", "")
+
+
 def _x264_delay(frames: int, options: Mapping[str, str]) -> Mapping[str, str]:
-    fast = options.get("preset") in ("ultrafast", "superfast") or "zerolatency" in options.get("tune", "")
-    if fast:  # these look ahead by less than any cap
+    if is_fast(options):
         return {}
     if frames < 3:
         return {"tune": "zerolatency"}
@@ -98,7 +102,13 @@ CODECS: Mapping[str, Codec] = {
             "libsvtav1",
             frozenset({"mp4", "matroska", "webm"}),
             "yuv420p",
-            {"preset": "10", "crf": "32", "svtav1-params": "pred-struct=1"},
+            # SVT-AV1 4.1 now and then hangs, or gives packets out of order, in its low-delay mode (pred-struct=1) and
+            # with more than one level of parallelism. This holds back ten frames, whatever the rate.
+            {
+                "preset": "10",
+                "crf": "32",
+                "svtav1-params": "pred-struct=2:hierarchical-levels=2:lookahead=0:enable-tf=0:lp=1",
+            },
             least=4,
         ),
         Codec(
