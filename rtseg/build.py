@@ -143,7 +143,7 @@ def build_segmenter(options: ModelOptions, card: Card) -> Segmenter:
     path = store.verify(card)
     settings = options.options()
     settings.pop("name", None)
-    return segmenter(card, OrtEngine(path, **settings))  # type: ignore[no-any-return]
+    return segmenter(card, OrtEngine(path, shapes={card.input.name: card.input.shape}, **settings))  # type: ignore[no-any-return]
 
 
 def build_source(options: SourceOptions) -> Source:

@@ -8,13 +8,13 @@ import av
 import numpy as np
 import pytest
 
+from rtseg.build import build_segmenter
 from rtseg.cards import Card, read_card
-from rtseg.engine import OrtEngine
+from rtseg.config import ModelOptions
 from rtseg.errors import ModelNotFound, ModelRejected
 from rtseg.frame import Frame
 from rtseg.ops.arrays import U8, as_u8
-from rtseg.segmenters.regions import RegionSegmenter
-from rtseg.segmenters.semantic import SemanticSegmenter
+from rtseg.results import Semantic, masks_of
 from rtseg.sources.sample import Sample
 from rtseg.store import check_graph, sha256_of, verify
 
@@ -137,15 +137,13 @@ def test_every_card_describes_its_weights(
     weights = verify(card)
     assert sha256_of(weights) == card.sha256
     assert check_graph(weights, card) == []
-    engine = OrtEngine(weights, shapes={card.input.name: card.input.shape}, warmup=0)
-    if card.family == "semantic":
-        labels = as_u8(SemanticSegmenter(card, engine)(road_frame).labels)
-        assert class_of(card, labels, rows=(0.8, 0.95)) == "road"
-        assert class_of(card, labels, rows=(0.1, 0.3)) == "sky"
+    segmentation = build_segmenter(ModelOptions(), card)(person_frame if card.names == ("person",) else road_frame)
+    if isinstance(segmentation, Semantic):
+        assert class_of(card, as_u8(segmentation.labels), rows=(0.8, 0.95)) == "road"
+        assert class_of(card, as_u8(segmentation.labels), rows=(0.1, 0.3)) == "sky"
         return
-    frame = person_frame if card.names == ("person",) else road_frame
-    masks = dict(zip(card.names, RegionSegmenter(card, engine)(frame).probabilities, strict=True))
-    if "person" in masks:
+    masks = masks_of(segmentation)
+    if card.names == ("person",):
         person = masks["person"]
         assert 0.25 < share(person) < 0.4
         assert share(part(person, rows=(0.2, 0.55), columns=(0.37, 0.52))) > 0.99  # the face
