@@ -160,8 +160,9 @@ class LoopingVideo:
             if self._following is not None:
                 # The last frame of a file that tells no durations is shown as long as the one before it.
                 gap = at - _seconds(self._shown)
-                self._shown, self._following = self._following, next(self._frames, None)
+                self._shown = self._following
                 self._lasts = self._shown.duration * self._shown.time_base or gap
+                self._following = next(self._frames, None)
                 continue
             if at <= self._from:
                 raise SourceUnreadable(f"{self._source.info.name!r} has no duration, its frames are all of one time")
