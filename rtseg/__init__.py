@@ -1,1 +1,114 @@
-"""Real-time video segmentation."""
+"""Real-time video segmentation.
+
+`run` takes a file all the way; `load_pipeline` is for frames of one's own. Everything else that is public stands in
+`__all__` and is imported when it is first used, so that `import rtseg` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rtseg.api import load_pipeline, run
+    from rtseg.config import Config, parse_config, read_config
+    from rtseg.errors import (
+        ConfigError,
+        DependencyMissing,
+        EngineError,
+        FrameError,
+        ModelError,
+        RtsegError,
+        SinkError,
+        SourceError,
+    )
+    from rtseg.pipeline import Pipeline
+    from rtseg.stats import StageTimes, Stats
+    from rtseg.types import (
+        Analyzer,
+        Blur,
+        Clear,
+        Colour,
+        Effect,
+        Filter,
+        Frame,
+        Instances,
+        Keep,
+        Layer,
+        Observation,
+        Output,
+        Panoptic,
+        Picture,
+        Regions,
+        Segmentation,
+        Segmenter,
+        Semantic,
+        Sink,
+        Size,
+        Solid,
+        Source,
+        StreamInfo,
+        masks_of,
+    )
+
+__all__ = [
+    "Analyzer",
+    "Blur",
+    "Clear",
+    "Colour",
+    "Config",
+    "ConfigError",
+    "DependencyMissing",
+    "Effect",
+    "EngineError",
+    "Filter",
+    "Frame",
+    "FrameError",
+    "Instances",
+    "Keep",
+    "Layer",
+    "ModelError",
+    "Observation",
+    "Output",
+    "Panoptic",
+    "Picture",
+    "Pipeline",
+    "Regions",
+    "RtsegError",
+    "Segmentation",
+    "Segmenter",
+    "Semantic",
+    "Sink",
+    "SinkError",
+    "Size",
+    "Solid",
+    "Source",
+    "SourceError",
+    "StageTimes",
+    "Stats",
+    "StreamInfo",
+    "load_pipeline",
+    "masks_of",
+    "parse_config",
+    "read_config",
+    "run",
+]
+
+_MODULES = ("errors", "stats", "types", "pipeline", "config", "api")
+"""Where the names of `__all__` are, cheapest import first."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("rtseg")
+    for module in _MODULES if name in __all__ else ():
+        if (found := getattr(importlib.import_module(f"rtseg.{module}"), name, None)) is not None:
+            globals()[name] = found
+            return found
+    raise AttributeError(f"module 'rtseg' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -20,19 +20,20 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Blur the background: DIR/demo.mp4, and DIR/demo-sheet.png with input, mask, blur and another background."""
+    from dataclasses import replace
+
     from rtseg.build import build
     from rtseg.cli.console import log_to_stderr, stage_table, stdout
     from rtseg.cli.run import run_job
-    from rtseg.cli.sheet import MiddleFrame, write_sheet
+    from rtseg.cli.sheet import KeepMiddle, write_sheet
     from rtseg.options import configure
     from rtseg.sinks.files import make_folder
 
     log_to_stderr(quiet=quiet)
     make_folder(output)
-    middle = MiddleFrame()
-    job = build(configure(source, output / "demo.mp4", model="portrait", background="blur"), more_sinks=(middle,))
-    middle.look_at(job.source.info)
-    stats, code = run_job(job, quiet=quiet)
+    job = build(configure(source, output / "demo.mp4", model="portrait", background="blur"))
+    middle = KeepMiddle(job.sinks[0], job.source.info)
+    stats, code = run_job(replace(job, sinks=(middle,)), quiet=quiet)
     if middle.output is not None:
         write_sheet(middle.output, output / "demo-sheet.png")
     if not quiet:

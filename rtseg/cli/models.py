@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,7 +41,8 @@ def list_models(json: Json = False) -> None:
     table.columns[-1].overflow = "fold"
     for card in cards:
         width, height = card.input.size
-        found = _weights(card) or ("not here: pull" if card.url else "not here")
+        file = _weights(card)
+        found = str(Path(file).parent) if file else "not here: pull" if card.url else "not here"
         table.add_row(card.name, card.family, f"{width}x{height}", card.licence.partition(";")[0], found)
     stdout().print(table)
 

@@ -15,7 +15,7 @@ from rtseg.ops.arrays import U8, as_u8
 from rtseg.ops.text import text_alpha
 from rtseg.sinks.files import encode_image, write_whole
 from rtseg.sinks.masks import mask_images
-from rtseg.types import Frame, Output, Picture, StreamInfo
+from rtseg.types import Frame, Output, Picture, Sink, StreamInfo
 
 _WIDTH = 480
 _GAP = 12
@@ -24,24 +24,23 @@ _WHITE = (255, 255, 255)
 _CAPTIONS = ("input", "mask", "background blurred", "background replaced")
 
 
-class MiddleFrame:
-    """A sink that keeps one output: the one in the middle, or the last before it."""
+class KeepMiddle:
+    """Passes everything on to a sink, and keeps one output: the one in the middle, or the last before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, sink: Sink, info: StreamInfo) -> None:
         self.output: Output | None = None
-        self._wanted = 0
-
-    def look_at(self, info: StreamInfo) -> None:
-        """Where the middle is."""
+        self._sink = sink
         self._wanted = (expected_frames(info) or 0) // 2
 
     def write(self, output: Output, /) -> None:
-        """Keep it, unless the middle has passed."""
+        """Pass it on."""
+        self._sink.write(output)
         if self.output is None or output.frame.index <= self._wanted:
             self.output = output
 
     def close(self) -> None:
-        """Nothing to do."""
+        """Close the sink."""
+        self._sink.close()
 
 
 def write_sheet(output: Output, path: Path) -> None:
@@ -56,7 +55,8 @@ def write_sheet(output: Output, path: Path) -> None:
         Compositor()(frame, replaced).bgr,
     )
     shown = [_captioned(panel, caption) for panel, caption in zip(panels, _CAPTIONS, strict=True)]
-    row = cv2.hconcat([cv2.copyMakeBorder(s, 0, _GAP, _GAP, 0, cv2.BORDER_CONSTANT, value=_WHITE) for s in shown])
+    row = cv2.hconcat([cv2.copyMakeBorder(s, 0, 0, _GAP, 0, cv2.BORDER_CONSTANT, value=_WHITE) for s in shown])
+    row = cv2.copyMakeBorder(row, 0, _GAP, 0, _GAP, cv2.BORDER_CONSTANT, value=_WHITE)
     write_whole(path, encode_image(row, path, (cv2.IMWRITE_PNG_COMPRESSION, 6)))
 
 
