@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections import deque
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import av
 from av.audio.stream import AudioStream
+from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Discard
@@ -34,6 +36,7 @@ class AudioCopy:
         self.packets = 0
         self._container: InputContainer | None = None
         self._targets: dict[int, AudioStream] = {}
+        self._framings: dict[int, BitStreamFilterContext] = {}
         self._last: dict[int, int] = {}
         self._ahead: deque[Packet[Any]] = deque()
         self._source: Iterator[Packet[Any]] = iter(())
@@ -66,18 +69,15 @@ class AudioCopy:
             if not isinstance(stream, AudioStream):
                 stream.discard = Discard.all
                 continue
-            name = stream.codec_context.name if stream.codec_context is not None else "unknown"
-            try:
-                copy = target.add_stream_from_template(stream)
-            except (ValueError, TypeError, av.error.FFmpegError):
-                self._note(
-                    f"audio stream {stream.index} is left out: {target.format.name} cannot hold {name}; "
-                    "an output ending with .mkv holds nearly everything"
-                )
+            if reason := _refusal(self.path, stream.index, target.format.name):
+                self._note(f"audio stream {stream.index} is left out: {reason}; an output ending with .mkv holds most")
                 stream.discard = Discard.all
                 continue
+            copy = target.add_stream_from_template(stream)
             copy.metadata.update(stream.metadata)
             self._targets[stream.index] = copy
+            if (framing := _framing(stream, target.format.name)) is not None:
+                self._framings[stream.index] = framing
         if self._targets:
             if self.start is not None and self.start > 1:
                 self._seek(self.start)
@@ -140,9 +140,10 @@ class AudioCopy:
                 continue
             if self.end is not None and time >= self.end:
                 continue
-            self._shift(packet, index)
-            packet.stream = self._targets[index]
-            yield packet
+            for framed in [packet] if index not in self._framings else self._framings[index].filter(packet):
+                self._shift(framed, index)
+                framed.stream = self._targets[index]
+                yield framed
 
     def _shift(self, packet: Packet[Any], index: int) -> None:
         ticks = round(self.zero / packet.time_base)
@@ -164,3 +165,33 @@ class AudioCopy:
     def _note(self, text: str) -> None:
         self.notes.append(text)
         log.warning("%s", text)
+
+
+def _framing(stream: AudioStream, container: str) -> BitStreamFilterContext | None:
+    """What turns AAC as in MPEG-TS, with a header on each packet, into AAC as in mp4."""
+    plain = stream.codec_context.name != "aac" or stream.codec_context.extradata
+    return None if plain or container not in ("mp4", "mov") else BitStreamFilterContext("aac_adtstoasc", stream)
+
+
+def _refusal(path: str, index: int, container: str) -> str | None:
+    """Why a container cannot hold an audio stream, by writing its first packet into one in memory; None: it can."""
+    name = "it"
+    try:
+        with av.open(path, timeout=(10.0, 10.0)) as source:
+            stream = source.streams[index]
+            assert isinstance(stream, AudioStream)
+            name = stream.codec_context.name
+            options = {"movflags": "hybrid_fragmented+delay_moov"} if container in ("mp4", "mov") else {}
+            with av.open(io.BytesIO(), "w", format=container, container_options=options) as trial:
+                copy = trial.add_stream_from_template(stream)
+                framing = _framing(stream, container)
+                first = next((packet for packet in source.demux(stream) if packet.dts is not None), None)
+                if first is None:
+                    return "it holds nothing"
+                for packet in [first] if framing is None else framing.filter(first):
+                    packet.stream = copy
+                    trial.mux_one(packet)
+    except (AttributeError, TypeError, ValueError, OSError, av.error.FFmpegError) as error:
+        log.debug("%s in %s: %s", name, container, error)
+        return f"{container} cannot hold {name}"
+    return None

@@ -297,7 +297,12 @@ def _threads(options: Mapping[str, str], size: Size) -> int:
 
 def _container_options(container: Container, *, seekable: bool, movie_timescale: int) -> dict[str, str]:
     """What makes a file readable while it grows, and packets of unlike streams wait for each other briefly only."""
-    options = {"flush_packets": "1", "max_interleave_delta": str(round(_INTERLEAVE * 1_000_000))}
+    # Audio may begin before zero, with what its decoder throws away: that must not move the video.
+    options = {
+        "avoid_negative_ts": "disabled",
+        "flush_packets": "1",
+        "max_interleave_delta": str(round(_INTERLEAVE * 1_000_000)),
+    }
     match container:
         case "mp4" | "mov":
             # Fragments while it grows, and an ordinary file once closed. Without delay_moov the fragments have no
