@@ -20,7 +20,7 @@ _SAME, _OTHER = 4, 16
 """Differences of luma, in levels, up to which a place shows the same thing as before, and from which another one."""
 _CUT = 24
 """Mean difference of luma after motion, in levels, that is another scene."""
-_LOW, _HIGH = 24, 128
+_LOW, _HIGH = 48, 160
 """What a matte claims only below `_HIGH` is no subject, unless it joins one through pixels of at least `_LOW`."""
 
 _levels = np.arange(256, dtype=np.float64)
