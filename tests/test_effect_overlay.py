@@ -242,7 +242,7 @@ def test_many_names_stand_in_columns_of_eight_and_more_than_24_are_counted() -> 
         x0, y0, x1, y1 = layer.box
         widths[count], heights[count] = x1 - x0, y1 - y0
     assert heights[1] < heights[8] == heights[9] == heights[16] == heights[24] == heights[25]
-    assert widths[1] <= widths[8] < widths[9] <= widths[16] < widths[24] < widths[25] == widths[40]
+    assert widths[1] <= widths[8] < widths[9] <= widths[16] < widths[24] < widths[25] <= widths[40]
     assert widths[8] < 1.1 * widths[1]
 
 
