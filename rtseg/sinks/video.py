@@ -149,11 +149,6 @@ class _Encoding:
         info: StreamInfo,
         audio: AudioCopy | None,
     ) -> None:
-        if min(first.size) < codec.least:
-            raise ConfigError(
-                f"{codec.name} needs sides of at least {codec.least} pixels, not {first.size.width}x"
-                f"{first.size.height}: use the codec vp9 or h264"
-            )
         self.muxed = 0
         self._tick = first.time_base if first.time_base.denominator <= _FINEST else Fraction(1, 1_000_000)
         self._zero = _zero(info, first)
@@ -166,6 +161,11 @@ class _Encoding:
         colour = first.colour if codec.full_range else Colour(first.colour.matrix)
         pixels = codec.alpha_format if alpha and codec.alpha_format else codec.format
         self._convert = Converter(first, pixels, even=codec.even, colour=colour)
+        if min(self._convert.size) < codec.least:
+            raise ConfigError(
+                f"{codec.name} needs sides of at least {codec.least} pixels, not {first.size.width}x"
+                f"{first.size.height}: use the codec vp9 or h264"
+            )
         scale = _movie_timescale(self._tick, () if audio is None else audio.time_bases)
         options = _container_options(container, seekable=not file.direct, movie_timescale=scale)
         self._out = av.open(str(file.part), "w", format=container, container_options=options)
@@ -252,7 +252,7 @@ class _Encoding:
         held_back = max(1, int(rate * _ENCODER))
         options = {**codec.options, **choice.options}
         options = {**codec.options, **codec.delay(held_back, options), **choice.options}
-        threads = options.pop("threads", None)
+        threads = _threads(options.pop("threads", None), options, self._convert.size)
         try:
             stream = self._out.add_stream(codec.encoder, rate=rate, options=options)
         except (ValueError, av.error.FFmpegError) as error:
@@ -263,9 +263,7 @@ class _Encoding:
         context.pix_fmt = pixels
         context.time_base = self._tick
         context.gop_size = max(1, math.ceil(rate))
-        context.thread_count = (
-            _threads(options, self._convert.size) if threads is None else int(threads) if threads.isdecimal() else 0
-        )
+        context.thread_count = threads
         context.thread_type = ThreadType.SLICE
         context.colorspace, context.color_primaries, context.color_trc = H273[colour.matrix]
         context.color_range = FULL if colour.full_range else LIMITED
@@ -284,12 +282,16 @@ class _Encoding:
         return stream
 
 
-def _threads(options: Mapping[str, str], size: Size) -> int:
-    """Slices of a frame that are encoded side by side: they hold no frame back and take no memory.
+def _threads(wish: str | None, options: Mapping[str, str], size: Size) -> int:
+    """How many slices of a frame are encoded side by side: they hold no frame back and take little memory.
 
-    x264's fast presets take 13 % more CPU with two (7.1 and 8.0 CPU-ms for a 720p frame), and are fast enough with
-    one up to 1080p; slower ones take no more (34.9 and 32.8 CPU-ms), and half the time.
+    x264's fast presets take 13 % more CPU with two than with one (8.0 and 7.1 CPU-ms for a 720p frame), and one is
+    enough for them up to 1080p; slower presets take no more (32.8 and 34.9 CPU-ms), and half the time.
     """
+    if wish is not None:
+        if wish != "auto" and not wish.isdecimal():
+            raise ConfigError(f"threads={wish} is no number: write threads=2, or threads=auto for one a processor")
+        return 0 if wish == "auto" else int(wish)
     if is_fast(options) and size.width * size.height <= 1920 * 1088:
         return 1
     return min(4, os.cpu_count() or 1)
