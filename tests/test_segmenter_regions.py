@@ -103,7 +103,7 @@ def test_what_cannot_be_a_probability_is_refused(value: float) -> None:
     output = np.full((1, 1, 36, 64), 0.5, np.float32)
     output[0, 0, 3, 5] = value
     segmenter = RegionSegmenter(card(), EchoEngine((64, 36), lambda _: {"y": output}))
-    with pytest.raises(InferenceFailed, match="'y'.*'echo'.*frame 7"):
+    with pytest.raises(InferenceFailed, match=r"'y'.*'echo'.*frame 7"):
         segmenter(plain(index=7))
 
 
