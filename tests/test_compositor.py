@@ -113,10 +113,25 @@ def test_a_mask_even_all_around_is_placed_to_the_pixel(
     out = compositor(frame, [Layer(mask, Picture(picture))])
     for got, base, paint in zip(out.planes, frame.planes, picture.planes, strict=True):
         assert worst(got, blended(base, paint, mask)) <= 2
-    # The same as the second layer, over its own result, where what was there before must not be lost.
-    again = compositor(frame, [Layer(1.0, Keep()), Layer(mask, Picture(picture))])
-    for got, plane in zip(again.planes, out.planes, strict=True):
-        assert worst(got, plane) <= 2  # the alpha of the one may be rounded up where that of the other is down
+
+
+def test_a_mask_over_an_earlier_layer_keeps_that_layer() -> None:
+    frame, picture, mask = noise(640, 360), noise(640, 360), figure(256, 144, ground=255, at=(0.5, 0.9))
+    below = Compositor()(frame, [Layer(0.5, Solid((255, 0, 0)))])
+    out = Compositor()(frame, [Layer(0.5, Solid((255, 0, 0))), Layer(mask, Picture(picture))])
+    for got, base, paint in zip(out.planes, below.planes, picture.planes, strict=True):
+        assert worst(got, blended(base, paint, mask)) <= 2
+
+
+@pytest.mark.parametrize("ground", [0, 255])
+def test_alpha_of_a_mask_even_all_around_is_that_of_the_whole(ground: int) -> None:
+    clear, mask = np.zeros((360, 640), np.uint8), figure(256, 144, ground=ground, at=(0.6, 0.5))
+    painted = Compositor()(Frame(noise(640, 360).planes, alpha=clear), [Layer(mask, Solid((1, 2, 3)))])
+    cleared = Compositor()(noise(640, 360), [Layer(mask, Clear())])
+    assert painted.alpha is not None
+    assert cleared.alpha is not None
+    assert worst(painted.alpha, blended(clear, 255.0, mask)) <= 2
+    assert worst(cleared.alpha, blended(clear + 255, 0.0, mask)) <= 2
 
 
 @pytest.mark.parametrize("paint", [Solid((9, 200, 30)), Blur(3.0), Keep()], ids=lambda paint: type(paint).__name__)

@@ -72,6 +72,14 @@ def test_a_class_that_is_not_in_the_picture_costs_no_layer() -> None:
     assert Overlay(legend=False)(even(), nothing, ()) == []
 
 
+def test_showing_fewer_does_not_change_their_colours() -> None:
+    names = ("road", "sky", "person", "car", "truck", "bus", "rider")
+    assert palette_for(["rider"])["rider"] != palette_for(names)["rider"]  # or this proves nothing
+    rider = Semantic(np.full((45, 80), 6, np.uint8), names, 0, SIZE)
+    ((rgb, _),) = solids(Overlay(names=["rider"], legend=False)(even(), rider, ()))
+    assert rgb == palette_for(names)["rider"]
+
+
 def test_given_colours_are_used_and_the_rest_is_stable() -> None:
     overlay = Overlay(palette={"sky": "#102030", "car": (1, 2, 3)}, legend=False)
     colours = dict(zip(CLASSES, (rgb for rgb, _ in solids(overlay(even(), quarters(), ()))), strict=True))

@@ -66,15 +66,17 @@ def test_a_bright_person_leaves_no_light_on_the_dark_wall(percent: float, left: 
     assert np.abs(out - gaussian(wall, sigma))[person == 0].max() <= 2
 
 
-def test_a_mask_as_small_as_a_network_makes_it_is_enough() -> None:
-    person = np.zeros((144, 256), np.uint8)
-    cv2.ellipse(person, (128, 110), (50, 80), 0, 0, 360, 255, -1, cv2.LINE_AA)
-    person = np.asarray(cv2.GaussianBlur(person, (0, 0), 1.0), dtype=np.uint8)
-    inside = enlarge(person, (1280, 720))
-    seen = np.where(inside > 127, np.uint8(235), np.uint8(40))  # the edge is where the matte says one half
+@pytest.mark.parametrize("percent", [1.0, 2.5, 8.0])
+@pytest.mark.parametrize("tight", [0, 5])
+def test_a_small_mask_a_little_too_tight_lets_no_light_out(percent: float, tight: int) -> None:
+    y, x = np.mgrid[:720, :1280]
+    inside = 200 - np.hypot(x - 643, y - 401)
+    seen = np.where(inside > 0, np.uint8(235), np.uint8(40))
+    matte = np.clip(255 * (inside - tight) / 10 + 127, 0, 255).astype(np.uint8)
+    small = np.asarray(cv2.resize(matte, (256, 144), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     chroma = np.full((360, 640), 128, np.uint8)
-    out = blurred((seen, chroma, chroma), 255 - person, 18.0)[0]
-    assert int(out[inside == 0].max()) <= 42
+    out = blurred((seen, chroma, chroma), 255 - small, percent / 100 * 720)[0]
+    assert int(out[enlarge(small, (1280, 720)) == 0].max()) <= 41
 
 
 def test_with_no_weight_anywhere_the_whole_picture_is_blurred() -> None:
