@@ -111,6 +111,29 @@ def test_nothing_is_left_of_what_went() -> None:
     assert not masks_after(smooth, frame_of(luma, 5), np.zeros_like(person)).any()
 
 
+def test_the_past_only_chooses_within_what_the_mask_says_around() -> None:
+    """The picture stands still, but the network has changed its mind: its new word holds to the pixel."""
+    smooth, luma = TemporalSmooth(), scene()[:144, :256]
+    for index, radius in enumerate([50, 50, 34, 45]):
+        mask = disc(SIZE, (128, 80), radius, softness=4)
+        smoothed = masks_after(smooth, frame_of(luma, index), mask)[0]
+        kernel = np.ones((3, 3), np.uint8)
+        # Two levels for rounding in the blend.
+        assert (smoothed <= cv2.dilate(mask, kernel).astype(int) + 2).all()
+        assert (smoothed >= cv2.erode(mask, kernel).astype(int) - 2).all()
+
+
+def test_a_still_mask_does_not_swim_when_something_passes_by() -> None:
+    smooth, square = TemporalSmooth(), scene(7)[:60, :40]
+    mask = disc(SIZE, (60, 80), 40, softness=4)
+    edge = (mask > 0) & (mask < 255)
+    for index in range(20):
+        luma = scene(8)[:144, :256].copy()
+        luma[60:120, 104 + 3 * index : 144 + 3 * index] = square
+        smoothed = masks_after(smooth, frame_of(luma, index), mask)[0]
+        assert np.abs(smoothed[edge].astype(int) - mask[edge]).mean() < 1.0
+
+
 def test_a_cut_forgets() -> None:
     smooth = TemporalSmooth()
     masks_after(smooth, frame_of(scene(1)[:144, :256]), disc(SIZE, (100, 80), 40, softness=8))

@@ -18,8 +18,6 @@ _HISTORY = 0.8
 """Weight of the past where it surely shows the same: white noise in a still mask keeps a ninth of its variance."""
 _SAME, _OTHER = 4, 16
 """Differences of luma, in levels, up to which a place shows the same thing as before, and from which another one."""
-_CUT = 24
-"""Mean difference of luma after motion, in levels, that is another scene."""
 _LOW, _HIGH = 48, 160
 """What a matte claims only below `_HIGH` is no subject, unless it joins one through pixels of at least `_LOW`."""
 
@@ -36,7 +34,8 @@ class TemporalSmooth:
     neither lags nor leaves a ghost: where the new one is sure, nothing of the old one is left. A matte (one region)
     also loses the faint islands that join nothing: see `rtseg.ops.matte`.
 
-    `Regions` only; everything else is passed through. The past is forgotten at cuts and with another size or names.
+    `Regions` only; everything else is passed through. The past is forgotten with another size or other names, and
+    counts for nothing after a cut, where no luma is as it was.
     """
 
     def __init__(self) -> None:
@@ -70,10 +69,8 @@ class TemporalSmooth:
         return self._past
 
     def _blend(self, masks: U8, past: U8, luma: U8, before: U8, *, out: U8) -> None:
-        """Change `out`, which holds a copy of the masks, where the past counts; not at all after a cut."""
+        """Change `out`, which holds a copy of the masks, where the past counts."""
         flow, difference = self._motion(luma, before)
-        if cv2.mean(difference)[0] > _CUT:
-            return
         trust = as_u8(cv2.LUT(difference, _TRUST))
         for mask, old, target in zip(masks, past, out, strict=True):
             low, high = cv2.erode(mask, _NEIGHBOURS), cv2.dilate(mask, _NEIGHBOURS)
