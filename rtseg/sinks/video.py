@@ -94,7 +94,7 @@ class VideoWriter:
         if self._closed:
             return
         self._closed = True
-        if self._encoding is None:
+        if self._encoding is None or self._error is not None:
             return
         try:
             self._encoding.finish()
