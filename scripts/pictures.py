@@ -33,7 +33,9 @@ def window(photograph: NDArray[Any], left: int, top: int, width: int) -> Rgb:
     """A 4:3 part of a photograph, RGB, at SIZE."""
     rgb = photograph if photograph.ndim == 3 else np.repeat(photograph[..., None], 3, axis=2)
     part = rgb[top : top + width * SIZE[1] // SIZE[0], left : left + width]
-    return np.asarray(cv2.resize(part, SIZE, interpolation=cv2.INTER_AREA if width > SIZE[0] else cv2.INTER_CUBIC), np.uint8)
+    return np.asarray(
+        cv2.resize(part, SIZE, interpolation=cv2.INTER_AREA if width > SIZE[0] else cv2.INTER_CUBIC), np.uint8
+    )
 
 
 def after(picture: Rgb, *effects: Effect) -> Rgb:

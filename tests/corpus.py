@@ -28,7 +28,9 @@ MEMORY = 6 << 30
 ENDS = {0: "done", EXIT_PARTIAL: "partial", SourceError.exit_code: "refused", ConfigError.exit_code: "refused"}
 
 
-def run_all(files: Sequence[Path], *, seconds: float | None, limit: float, jobs: int = 2) -> Iterator[dict[str, object]]:
+def run_all(
+    files: Sequence[Path], *, seconds: float | None, limit: float, jobs: int = 2
+) -> Iterator[dict[str, object]]:
     """One result for each file, in their order."""
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(jobs) as pool:
         folders = [Path(scratch) / str(number) for number in range(len(files))]

@@ -12,15 +12,25 @@ import pytest
 from rtseg.build import build
 from rtseg.options import configure
 
+SIGNS = [
+    "again",
+    "book",
+    "brother",
+    "eat",
+    "help",
+    "learn",
+    "night",
+    "no",
+    "school",
+    "sister",
+    "student",
+    "walk",
+    "yes",
+]
 CLIPS = [
     "people/outdoor_thoughtful.mp4",
     "people/walk_through_room.mp4",
-    *(
-        f"people/sign_{word}.mkv"
-        for word in (
-            "again book brother eat help learn night no school sister student walk yes".split()  # fmt: skip
-        )
-    ),
+    *(f"people/sign_{word}.mkv" for word in SIGNS),
     "road/highway_dusk.mp4",
     "road/highway_traffic.mp4",
     "road/highway_white.mp4",
