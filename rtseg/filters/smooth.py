@@ -78,7 +78,7 @@ class TemporalSmooth:
             edge = np.flatnonzero(low != high)
             if edge.size:
                 history = old.reshape(-1)[edge] if flow is None else warp_at(old, flow, edge)
-                history = np.clip(history, low.reshape(-1)[edge], high.reshape(-1)[edge])
+                history = np.minimum(np.maximum(history, low.reshape(-1)[edge]), high.reshape(-1)[edge])
                 target.reshape(-1)[edge] = _mix(mask.reshape(-1)[edge], history, pick(trust, edge, mask.shape))
 
     def _motion(self, luma: U8, before: U8) -> tuple[F32 | None, U8]:
@@ -92,7 +92,7 @@ class TemporalSmooth:
             return None, still
         flow = self._flow(luma, before)
         moved = as_u8(cv2.blur(cv2.absdiff(luma, warp(before, flow)), (3, 3)))
-        flow[as_u8(cv2.subtract(still, moved)) <= 1] = 0.0
+        flow.view(np.complex64)[as_u8(cv2.subtract(still, moved)) <= 1] = 0.0
         return flow, as_u8(cv2.min(still, moved))
 
 

@@ -49,20 +49,18 @@ def warp_at(plane: U8, flow: F32, index: NDArray[np.intp]) -> U8:
 
     The flow, smooth as it is, is not interpolated.
     """
-    ratio = np.float32(plane.shape[1] / flow.shape[1]), np.float32(plane.shape[0] / flow.shape[0])
-    rows = -(-index.size // _ROW)
-    places = np.zeros((rows, _ROW, 2), np.float32)
-    points = places.reshape(-1, 2)[: index.size]
-    np.multiply(pick(flow, index, plane.shape), ratio, out=points)
-    points += _grid(plane.shape)[index].view(np.float32).reshape(-1, 2)
+    (height, width), (rows, columns) = plane.shape, flow.shape[:2]
+    ratio = (width / columns, height / rows, 0.0, 0.0)
+    scaled = as_f32(cv2.multiply(flow, ratio))  # type: ignore[call-overload]  # the stubs do not know scalars
+    places = np.zeros((-(-index.size // _ROW), _ROW, 2), np.float32)
+    points = places.view(np.complex64).reshape(-1)[: index.size]
+    np.add(_grid(plane.shape)[index], pick(scaled.view(np.complex64)[..., 0], index, plane.shape), out=points)
     return _remap(plane, places).reshape(-1)[: index.size]
 
 
 def pick(plane: NDArray[Any], index: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[Any]:
-    """What a plane hxw(xC) has at the pixels of a flat `index` into an array of `shape`, HxW: the nearest, N(xC)."""
-    height, width = plane.shape[:2]
-    nearest = _nearest((height, width), shape)[index]
-    return plane.reshape(height * width, *plane.shape[2:])[nearest]
+    """What a plane hxw has at the pixels of a flat `index` into an array of `shape`, HxW: the nearest, N."""
+    return plane.reshape(-1)[_nearest(plane.shape, shape)[index]]
 
 
 def _remap(plane: U8, places: F32) -> U8:
@@ -72,7 +70,7 @@ def _remap(plane: U8, places: F32) -> U8:
 
 @lru_cache(maxsize=8)
 def _grid(shape: tuple[int, ...]) -> NDArray[np.complex64]:
-    """The x and y of each pixel, flat, as one complex number: a pair of float32 that one look-up fetches."""
+    """The x and y of each pixel, flat, as a complex number: two float32 that are looked up and added as one."""
     y, x = np.indices(shape, np.float32)
     return np.stack([x, y], axis=-1).view(np.complex64).reshape(-1)
 
