@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -19,6 +20,19 @@ def test_a_file_goes_through_in_one_call(tmp_path: Path) -> None:
     assert seen[-1] == stats
     capture = cv2.VideoCapture(str(written))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 6
+
+
+@pytest.mark.parametrize("length", range(8, 22))
+def test_the_last_frame_is_shown_whatever_the_length(tmp_path: Path, length: int) -> None:
+    """Encoders reorder frames, and the file's edit list must not end before the one that is shown last."""
+    written = tmp_path / "out.mp4"
+    source = {"type": "synthetic", "graph": "testsrc2=size=64x64:rate=10", "frames": length}
+    stats = rtseg.run(None, written, config=rtseg.parse_config({"source": source}), background="none")
+    with av.open(str(written)) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+        assert container.duration == length * 100_000
+    assert times == pytest.approx([index / 10 for index in range(length)])
+    assert stats.frames_out == length
 
 
 def test_frames_of_ones_own_come_back_with_a_background() -> None:

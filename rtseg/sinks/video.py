@@ -198,7 +198,7 @@ class _Encoding:
 
     def finish(self) -> None:
         """Write all that is held back."""
-        self._mux(self._stream.codec_context.encode(None))
+        self._mux(self._stream.codec_context.encode(None), last=True)
         if self._audio is not None:
             end = self._zero + (self._last + self._gap) * self._tick
             expected = self._audio.video_seconds
@@ -220,8 +220,9 @@ class _Encoding:
         except (OSError, av.error.FFmpegError) as error:
             log.debug("closing after an error: %s", error)
 
-    def _mux(self, packets: list[Packet[Any]]) -> None:
-        for packet in packets:
+    def _mux(self, packets: list[Packet[Any]], *, last: bool = False) -> None:
+        end = max((pts + duration for pts, duration in self._durations), default=0)
+        for number, packet in enumerate(packets, start=1):
             if packet.dts is not None:
                 self._copy_audio(packet.dts * self._tick)
             for _ in range(len(self._durations)):
@@ -231,6 +232,9 @@ class _Encoding:
                     self._durations.pop()
                     packet.duration = duration
                     break
+            if last and number == len(packets) and packet.pts is not None:
+                # FFmpeg ends the edit list with the last fragment, which may lack the picture that is shown last.
+                packet.duration = max(packet.duration or 0, end - packet.pts)
             self._out.mux_one(packet)
             self.muxed += 1
 
