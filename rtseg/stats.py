@@ -60,7 +60,7 @@ class Stats:
         )
 
 
-LOSSES = frozenset({"corrupt_packets", "missing_frames", "broken_images"})
+LOSSES = frozenset({"corrupt_packets", "damaged_frames", "missing_frames", "broken_images"})
 """Counts that mean input was lost; others (repaired timestamps) were made good."""
 
 
