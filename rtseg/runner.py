@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, TypeAlias
+
+import cv2
 
 from rtseg.channel import Channel, Closed
 from rtseg.pipeline import Pipeline
@@ -42,6 +45,29 @@ def run(
     error is raised at the end; an error of the source, the pipeline or the last sink ends the run, after what was
     accepted has been written, within two seconds.
     """
+    with _opencv_in_one_thread():
+        return _run(source, pipeline, sinks, policy, stop, progress)
+
+
+@contextmanager
+def _opencv_in_one_thread() -> Iterator[None]:
+    """OpenCV's own threads gain nothing beside a thread a stage, and burn CPU while they wait for work."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def _run(
+    source: Source,
+    pipeline: Pipeline,
+    sinks: Sequence[Sink],
+    policy: Policy,
+    stop: threading.Event | None,
+    progress: Callable[[Stats], None] | None,
+) -> Stats:
     latest = source.live if policy == "auto" else policy == "latest"
     rule: Literal["block", "latest"] = "latest" if latest else "block"
     recorder = Recorder()

@@ -1,4 +1,4 @@
-"""Makes the pictures of the README from public-domain photographs that scikit-image ships: python scripts/pictures.py
+"""Makes the pictures of the README from public-domain photographs that scikit-image ships.
 
 The photographs are NASA's "astronaut" and SpaceX's "rocket" (public domain) and MIT's "camera" (CC0); each is shown
 before and after rtseg, as a JPEG in docs/images.
@@ -47,6 +47,7 @@ def after(picture: Rgb, *effects: Effect) -> Rgb:
 
 
 def main() -> None:
+    """Write them."""
     astronaut = window(skimage.data.astronaut(), 0, 0, 460)
     rocket = Frame.from_rgb(window(skimage.data.rocket(), 0, 60, 480))
     camera = window(skimage.data.camera(), 60, 40, 400)
