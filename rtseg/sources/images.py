@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -11,11 +12,16 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
 
-from rtseg.errors import ConfigError, SourceError, SourceNotFound, SourceTooLarge, SourceUnreadable
-from rtseg.sources.opening import check_size, open_media, video_of
-from rtseg.sources.planes import PlaneReader, orientation_of, upright
+from rtseg.errors import ConfigError, SourceError, SourceNotFound, SourceUnreadable
+from rtseg.sources.exif import orientation_in
+from rtseg.sources.opening import check_size, open_media, too_large, video_of
+from rtseg.sources.planes import UPRIGHT, Orientation, PlaneReader, orientation_of, upright
 from rtseg.types import Frame, StreamInfo
+
+_log = logging.getLogger(__name__)
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".gif", ".ppm", ".pgm", ".jp2", ".tga"}
@@ -102,25 +108,36 @@ class ImageFiles:
         with open_media(path, max_pixels=self._max_pixels) as container:
             stream = video_of(container, path)
             check_size(stream, path, self._max_pixels)
-            stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
-            stream.codec_context.thread_count = 1
-            try:
-                decoded = next(iter(container.decode(stream)), None)
-            except (av.error.FFmpegError, OSError, MemoryError) as error:
-                if isinstance(error, av.error.ArgumentError) and not stream.codec_context.width:
-                    raise SourceTooLarge(
-                        f"{path} is over {self._max_pixels} pixels: scale it down, or raise max_pixels"
-                    ) from error
-                raise SourceUnreadable(f"{path} is a damaged picture: {error}") from error
-            if decoded is None:
-                raise SourceUnreadable(f"{path} holds no picture")
-            try:
-                orientation = orientation_of(decoded)
-            except ValueError as error:
-                raise SourceUnreadable(f"{path} is turned by no quarter turn: {error}") from error
+            decoded = self._decode(container, stream, path)
+            orientation = self._orientation(path, stream.codec_context.name, decoded.rotation)
             planes, colour, alpha = upright(self._planes(decoded), orientation)
         opaque = alpha is None or bool((alpha == 255).all())
         return Frame(planes, colour, time_base=1 / self._rate, alpha=None if opaque else alpha)
+
+    def _decode(self, container: InputContainer, stream: VideoStream, path: Path) -> av.VideoFrame:
+        context = stream.codec_context
+        context.thread_count = 1
+        context.options = {"max_pixels": str(self._max_pixels)}
+        try:
+            decoded = next(iter(container.decode(stream)), None)
+        except (av.error.FFmpegError, OSError, MemoryError) as error:
+            if isinstance(error, av.error.ArgumentError) and not context.width:
+                raise too_large(path, self._max_pixels) from error
+            reason = getattr(error, "strerror", None) or str(error)
+            raise SourceUnreadable(f"{path} is a damaged picture: {reason}") from error
+        if decoded is None:
+            raise SourceUnreadable(f"{path} holds no picture")
+        return decoded
+
+    def _orientation(self, path: Path, codec: str, angle: int) -> Orientation:
+        found = orientation_in(path, codec)
+        if found is not None:
+            return found
+        try:
+            return orientation_of(angle)
+        except ValueError as error:
+            _log.warning("%s: %s is no quarter turn and is ignored", path, error)
+            return UPRIGHT
 
 
 def _files(path: Path) -> list[Path]:

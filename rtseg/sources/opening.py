@@ -9,13 +9,14 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from rtseg.errors import SourceNotFound, SourceTooLarge, SourceUnreadable
+from rtseg.errors import SourceError, SourceNotFound, SourceTooLarge, SourceUnreadable
 
 # Demuxers that open other files and addresses: a video that was sent by somebody must not choose what is read.
 _REFERRING = {"concat", "dash", "hls", "imf", "lavfi", "sdp", "rtsp", "webm_dash_manifest", "vapoursynth"}
-_ALLOWED = ",".join(sorted(av.formats_available - _REFERRING))
+# Demuxers that take any text for a picture of text.
+_TEXT = {"tty", "bin", "xbin", "adf", "idf"}
+_ALLOWED = ",".join(sorted(av.formats_available - _REFERRING - _TEXT))
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"v=0", b"[playlist]", b"<ASX", b"<asx", b"<smil")
-_STREAMS = 32
 
 
 def open_media(path: Path, *, max_pixels: int) -> InputContainer:
@@ -23,13 +24,15 @@ def open_media(path: Path, *, max_pixels: int) -> InputContainer:
 
     Raises SourceNotFound, SourceUnreadable, SourceTooLarge.
     """
-    if not path.exists():
-        raise SourceNotFound(f"{path} does not exist: give the path of a file")
-    if not path.is_file():
-        raise SourceUnreadable(f"{path} is no regular file: give the path of a file")
     try:
+        if not path.exists():
+            raise SourceNotFound(f"{path} does not exist: give the path of a file")
+        if not path.is_file():
+            raise SourceUnreadable(f"{path} is no regular file: give the path of a file")
         with path.open("rb") as file:
             head = file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n")
+    except SourceError:
+        raise
     except OSError as error:
         raise SourceUnreadable(f"{path} cannot be read: {error.strerror or error}") from error
     if not head and not path.stat().st_size:
@@ -39,8 +42,13 @@ def open_media(path: Path, *, max_pixels: int) -> InputContainer:
     try:
         return av.open(
             f"file:{path.resolve()}",  # the prefix keeps a name with a colon from being taken for a protocol
-            options={"protocol_whitelist": "file,crypto,data", "format_whitelist": _ALLOWED},
-            stream_options=[{"max_pixels": str(max_pixels)}] * _STREAMS,  # type: ignore[list-item] # a dict each
+            # PyAV hands these to decoders that look into a stream, too: there max_pixels works.
+            options={
+                "protocol_whitelist": "file,crypto,data",
+                "format_whitelist": _ALLOWED,
+                "pattern_type": "none",
+                "max_pixels": str(max_pixels),
+            },
             metadata_errors="replace",
         )
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -66,6 +74,11 @@ def check_size(stream: VideoStream, path: Path, max_pixels: int) -> None:
     """SourceTooLarge where the header of a stream says so."""
     width, height = stream.codec_context.width, stream.codec_context.height
     if width * height > max_pixels:
-        raise SourceTooLarge(
-            f"{path} is {width}x{height}: allowed are {max_pixels} pixels; scale it down, or raise max_pixels"
-        )
+        raise too_large(path, max_pixels, f"{width}x{height}")
+
+
+def too_large(path: Path, max_pixels: int, size: str = "larger") -> SourceTooLarge:
+    """The error for a picture over the cap."""
+    return SourceTooLarge(
+        f"{path} is {size}: allowed are {max_pixels} pixels a picture; scale it down, or raise max_pixels"
+    )

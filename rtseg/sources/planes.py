@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from functools import cache, lru_cache
+from typing import TypeAlias
 
 import av
 import cv2
 import numpy as np
-from av.sidedata.sidedata import Type
 from av.video.reformatter import VideoReformatter
 
 from rtseg.ops.arrays import U8, as_u8
@@ -23,22 +23,26 @@ UPRIGHT: Orientation = (1, 0, 0, 1)
 _NATIVE = {f"yuv{mark}{kind}p" for mark in ("", "j", "a") for kind in ("420", "422", "444")}
 # ISO/IEC 23091-2 (H.273) code points.
 _MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020"}
-_RGB, _FULL, _PQ = 0, 2, 16
+_RGB, _LIMITED, _FULL, _PQ = 0, 1, 2, 16
 _HD = 720
 # swscale's numbers (libswscale/swscale.h) of the same matrices.
 _SWS: dict[Matrix, int] = {"bt601": 5, "bt709": 1, "bt2020": 9}
 _SUBSAMPLED = {(1, 1): "444", (1, 2): "444", (2, 1): "422", (4, 1): "422"}
+# For lines that lie upside down in memory: swscale would hand its input back where the format stays.
+_OTHER = {"yuv420p": "yuv422p", "yuv422p": "yuv444p", "yuv444p": "yuv422p"}
 _OF_PICTURES = Colour("bt601", full_range=True)
 
 
 class PlaneReader:
     """Turns decoded frames into planes, colour and alpha; keeps one converter, whatever the formats.
 
-    8-bit planar 4:2:0, 4:2:2 and 4:4:4 are views of the decoder's memory. All else is converted: more bits are
-    dithered to 8, other subsamplings go to the nearest of the three, RGB and palettes become full-range BT.601 4:4:4.
-    PQ (HDR10) is mapped to the brightness of SDR; HLG is made to be shown as it is, and is.
+    8-bit planar 4:2:0, 4:2:2 and 4:4:4 are views of the decoder's memory, and so is 8-bit grey, with neutral chroma.
+    All else is converted: more bits are dithered to 8, other subsamplings go to the nearest of the three, RGB and
+    palettes become full-range BT.601 4:4:4. PQ (HDR10) is mapped to the brightness of SDR; HLG is made to be shown
+    as it is, and is. Primaries are not converted.
 
-    A frame that does not name its matrix has BT.709 from 720 lines on, else BT.601, as players assume.
+    A frame that does not name its matrix has BT.709 from 720 lines on, else BT.601, as players assume; one that does
+    not name its range is limited, but grey is full, as FFmpeg has it.
     """
 
     def __init__(self) -> None:
@@ -46,41 +50,58 @@ class PlaneReader:
 
     def __call__(self, frame: av.VideoFrame) -> Picture:
         """The picture of a decoded frame, as it lies in the file."""
-        colour = colour_of(frame)
-        tone = _PQ_TO_SDR if frame.color_trc == _PQ and not frame.format.is_rgb else None
         name = frame.format.name
-        if name not in _NATIVE or any(plane.line_size <= 0 for plane in frame.planes):
-            frame = self._convert(frame, colour)
-        planes = [_view(plane) for plane in frame.planes]
-        alpha = planes[3] if len(planes) > 3 else None
-        y, u, v = planes[:3]
-        if tone is not None:
-            y, u, v = _tone_mapped((y, u, v), tone)
-        return (y, u, v), colour, alpha
+        colour = colour_of(frame)
+        hdr = frame.color_trc == _PQ and not _is_rgb(frame)
+        planes = frame.planes
+        if planes[0].line_size <= 0 or (name not in _NATIVE and name != "gray"):
+            planes = self._convert(frame, colour).planes
+        views = [_view(plane) for plane in planes]
+        if len(views) == 1:
+            chroma = _neutral((views[0].shape[0] + 1) // 2, (views[0].shape[1] + 1) // 2)
+            return (views[0], chroma, chroma), colour, None
+        y, u, v = views[:3]
+        if hdr:
+            y, u, v = _tone_mapped((y, u, v), colour.full_range)
+        return (y, u, v), colour, views[3] if len(views) > 3 else None
 
     def _convert(self, frame: av.VideoFrame, colour: Colour) -> av.VideoFrame:
-        rgb = _is_rgb(frame)
+        nearest = _nearest(frame.format)
+        # swscale takes grey for full range whatever it is told: what is full stays as it is, and so does the rest.
+        full = colour.full_range or len(frame.format.components) < 3
         return self._reformatter.reformat(
             frame,
-            format=_nearest(frame.format),
-            src_colorspace=None if rgb else _SWS[colour.matrix],
+            format=_OTHER.get(nearest, nearest) if frame.format.name == nearest else nearest,
+            src_colorspace=_SWS[colour.matrix],
             dst_colorspace=_SWS[colour.matrix],
-            src_color_range=2 if rgb or colour.full_range else 1,
-            dst_color_range=2 if colour.full_range else 1,
+            src_color_range=_FULL if full else _LIMITED,
+            dst_color_range=_FULL if full else _LIMITED,
             threads=1,
         )
 
 
 def colour_of(frame: av.VideoFrame) -> Colour:
-    """Matrix and range of a decoded frame, of what `PlaneReader` makes of it if it is RGB."""
+    """Matrix and range of a decoded frame, or, if it is RGB, of what `PlaneReader` makes of it."""
     if _is_rgb(frame):
         return _OF_PICTURES
-    matrix = _MATRICES.get(int(frame.colorspace)) or ("bt709" if frame.height >= _HD else "bt601")
-    return Colour(matrix, full_range=frame.color_range == _FULL or frame.format.name.startswith("yuvj"))
+    matrix = _MATRICES.get(frame.colorspace) or ("bt709" if frame.height >= _HD else "bt601")
+    name = frame.format.name
+    assumed = _FULL if name.startswith(("yuvj", "gray", "ya", "mono")) else _LIMITED
+    return _colour(matrix, (frame.color_range or assumed) == _FULL)
+
+
+@cache
+def _colour(matrix: Matrix, full_range: bool) -> Colour:
+    return Colour(matrix, full_range)
+
+
+@lru_cache(maxsize=4)
+def _neutral(height: int, width: int) -> U8:
+    return np.full((height, width), 128, np.uint8)
 
 
 def _is_rgb(frame: av.VideoFrame) -> bool:
-    return frame.format.is_rgb or frame.format.has_palette or int(frame.colorspace) == _RGB
+    return frame.colorspace == _RGB or frame.format.is_rgb or frame.format.has_palette
 
 
 def _nearest(format: av.VideoFormat) -> str:  # noqa: A002 - PyAV's word
@@ -93,30 +114,23 @@ def _nearest(format: av.VideoFormat) -> str:  # noqa: A002 - PyAV's word
     return f"yuv{alpha}{_SUBSAMPLED.get(step, '420')}p"
 
 
-def _view(plane: Any) -> U8:
-    lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-    return lines[: plane.height, : plane.width]
+def _view(plane: av.video.plane.VideoPlane) -> U8:
+    """The pixels of a plane without the padding of its lines; keeps the decoder's frame alive."""
+    view: U8 = np.ndarray((plane.height, plane.width), np.uint8, plane, 0, (plane.line_size, 1))  # type: ignore[arg-type]
+    view.flags.writeable = False
+    return view
 
 
-def orientation_of(frame: av.VideoFrame) -> Orientation:
-    """How a decoded frame is to be shown; ValueError for what is no quarter turn or mirror."""
-    try:
-        matrix = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
-    except ValueError:  # one kind of data that PyAV does not know (EXIF) hides all others: only the angle can be had
-        if frame.rotation % 90:
-            raise ValueError(f"rotation by {frame.rotation} degrees") from None
-        return _TURNS[frame.rotation % 360]
-    if matrix is None:
-        return UPRIGHT
-    numbers = np.frombuffer(bytes(matrix), np.int32)[[0, 1, 3, 4]] / 65536
-    a, b, c, d = (int(n) for n in np.rint(numbers))
-    quarter = sorted((abs(a), abs(d))) in ([0, 0], [1, 1]) and (abs(b), abs(c)) == (1 - abs(a), 1 - abs(a))
-    if not quarter or np.abs(numbers - (a, b, c, d)).max() > 0.01:
-        raise ValueError(f"display matrix {numbers.round(3).tolist()}")
-    return a, b, c, d
+def orientation_of(angle: int, *, mirrored: bool = False) -> Orientation:
+    """The orientation of a display matrix whose `av.VideoFrame.rotation` is `angle`, in degrees anticlockwise.
 
-
-_TURNS: dict[int, Orientation] = {0: UPRIGHT, 90: (0, -1, 1, 0), 180: (-1, 0, 0, -1), 270: (0, 1, -1, 0)}
+    Raises ValueError for an angle that is no quarter turn.
+    """
+    quarters = round(angle / 90)
+    if abs(angle - 90 * quarters) > 1 or abs(quarters) > 2:
+        raise ValueError(f"a turn by {angle} degrees")
+    a, b = ((1, 0), (0, -1), (-1, 0), (0, 1))[quarters % 4]
+    return (a, b, b, -a) if mirrored else (a, b, -b, a)
 
 
 def upright(picture: Picture, orientation: Orientation) -> Picture:
@@ -143,31 +157,31 @@ def _turned(plane: U8, orientation: Orientation) -> U8:
     return plane
 
 
-def _pq_to_sdr() -> U8:
-    """Limited-range PQ luma to limited-range SDR luma: SMPTE ST 2084, then a curve that keeps 203 nits at 75 %.
+@cache
+def _pq_to_sdr(full_range: bool) -> U8:
+    """PQ luma to SDR luma of the same range: SMPTE ST 2084, then a curve that keeps 203 nits at about 75 %.
 
-    203 nits is where BT.2408 puts diffuse white; what is above is compressed (x / (1 + x) in light) up to 4000.
+    203 nits is where ITU-R BT.2408 puts diffuse white. Light x, in units of it, becomes x (1 + x / w^2) / (1 + x)
+    (Reinhard et al. 2002, eq. 4), which reaches 1 at w, 4000 nits.
     """
-    code = np.clip((np.arange(256) - 16) / 219, 0, 1)
+    black, span = (0, 255) if full_range else (16, 219)
+    code = np.clip((np.arange(256) - black) / span, 0, 1)
     m1, m2, c1, c2, c3 = 0.1593017578125, 78.84375, 0.8359375, 18.8515625, 18.6875
     power = code ** (1 / m2)
     nits = 10_000 * (np.maximum(power - c1, 0) / (c2 - c3 * power)) ** (1 / m1)
-    light = np.minimum(nits, 4000) / 203
-    white = 4000 / 203
+    light, white = np.minimum(nits, 4000) / 203, 4000 / 203
     mapped = light * (1 + light / white**2) / (1 + light)
-    return np.asarray(np.rint(16 + 219 * np.clip(mapped, 0, 1) ** (1 / 2.4)), np.uint8)
+    return np.asarray(np.rint(black + span * np.clip(mapped, 0, 1) ** (1 / 2.4)), np.uint8)
 
 
-_PQ_TO_SDR: U8 = _pq_to_sdr()
-
-
-def _tone_mapped(planes: Planes, curve: U8) -> Planes:
-    """Luma through `curve`; chroma scaled by what became of the luma there, so that hues stay. Limited range."""
+def _tone_mapped(planes: Planes, full_range: bool) -> Planes:
+    """Luma through `_pq_to_sdr`; chroma scaled by what became of the luma there, so that hues stay."""
     y, u, v = planes
-    mapped = as_u8(cv2.LUT(y, curve))
+    black = 0 if full_range else 16
+    mapped = as_u8(cv2.LUT(y, _pq_to_sdr(full_range)))
     small = (u.shape[1], u.shape[0])
     before = cv2.resize(y, small, interpolation=cv2.INTER_AREA).astype(np.float32)
     after = cv2.resize(mapped, small, interpolation=cv2.INTER_AREA).astype(np.float32)
-    gain = np.clip((after - 16) / np.maximum(before - 16, 1), 0, 4)
-    u, v = (np.clip(np.rint((p - np.float32(128)) * gain + 128), 16, 240).astype(np.uint8) for p in (u, v))
+    gain = np.clip((after - black) / np.maximum(before - black, 1), 0, 4)
+    u, v = (np.clip(np.rint((p - np.float32(128)) * gain + 128), black, 255 - black).astype(np.uint8) for p in (u, v))
     return mapped, u, v

@@ -16,9 +16,11 @@ from pathlib import Path
 import av
 from av.codec.context import CodecContext
 from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 
 from rtseg.errors import ConfigError, SourceUnreadable
-from rtseg.sources.headers import is_mirrored, promised_size
+from rtseg.sources.damage import frames_cut_off
+from rtseg.sources.mirror import is_mirrored
 from rtseg.sources.opening import check_size, open_media, too_large, video_of
 from rtseg.sources.planes import UPRIGHT, Orientation, PlaneReader, orientation_of, upright
 from rtseg.sources.timestamps import Monotonic
@@ -41,10 +43,11 @@ class VideoFile:
     start, end: seconds from the beginning of the file; frames from `start` on and before `end`. max_pixels: width x
     height above which a video is refused, before anything is decoded. threads: of the decoder; one costs least CPU.
 
-    The display matrix (quarter turns, mirrors) is applied; the alpha of VP8 and VP9 is decoded. `counts`:
-    corrupt_packets, which gave no whole frame; missing_frames, which the file promises but its data ends before (of
-    Matroska and AVI, which do not say how many, an estimate); repaired_timestamps; ignored_rotations, by other angles.
-    Playlists and other files that name further files are refused.
+    The display matrix (quarter turns, mirrors) is applied; the alpha of VP8 and VP9 is decoded. Playlists and other
+    files that name further files are refused.
+
+    `counts`: corrupt_packets, which were cut short or gave no frame; damaged_frames, shown with their damage;
+    missing_frames, behind the end of a file that was cut off; repaired_timestamps; ignored_rotations, by other angles.
 
     Raises ConfigError for a cut that holds nothing, SourceNotFound, SourceUnreadable (no video, unknown codec, no
     frame), SourceTooLarge; all when it is made, since the first frame is decoded then, but SourceTooLarge also for
@@ -93,7 +96,7 @@ class VideoFile:
     @property
     def counts(self) -> Mapping[str, int]:
         """What was lost or repaired so far."""
-        return dict(self._counts)
+        return {cause: number for cause, number in self._counts.copy().items() if number}
 
     def __iter__(self) -> Iterator[Frame]:
         try:
@@ -172,7 +175,7 @@ class VideoFile:
                     break
                 frames = self._read()
                 first = next(frames, None)
-                # Something before the start was decoded: nothing after it was passed over while looking for a key frame.
+                # A frame before the start was decoded, so that none after it was lost in looking for a key frame.
                 if first is not None and (self._passed or first.time == start):
                     return frames, first
             self._container.close()
@@ -203,8 +206,6 @@ class VideoFile:
             duration = decoded.duration or 0
             pts = monotonic(decoded.pts, duration, decoded.dts)
             if first is not None and pts < first:
-                if decoded.pts is None and index == 0 and not self._whole:
-                    return
                 self._passed, repaired = True, monotonic.repaired
                 continue
             if last is not None and pts >= last:
@@ -225,3 +226,54 @@ class VideoFile:
                 alpha=alpha,
             )
             index += 1
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        """All frames; what cannot be demuxed or decoded is counted and passed over."""
+        packets = self._container.demux(self._stream)
+        errors = 0
+        while errors < _PATIENCE:
+            try:
+                packet = next(packets, None)
+                if packet is None:
+                    break
+                frames = self._context.decode(packet)
+            except EOFError:
+                break
+            except (av.error.FFmpegError, OSError) as error:
+                if isinstance(error, av.error.ArgumentError) and not self._context.width:
+                    raise too_large(self._path, self._max_pixels) from error
+                self._counts["corrupt_packets"] += 1
+                errors += 1
+                packets = self._container.demux(self._stream)
+                continue
+            errors = 0
+            self._counts["corrupt_packets"] += packet.is_corrupt
+            for frame in frames:
+                self._counts["damaged_frames"] += frame.is_corrupt
+                yield frame
+        if missing := frames_cut_off(self._path, self._container, self._stream, until=self._info.end):
+            self._counts["missing_frames"] = missing
+
+    def _orientation(self, angle: int) -> Orientation:
+        if angle != self._turns[0]:
+            try:
+                self._turns = (angle, orientation_of(angle, mirrored=self._mirrored))
+            except ValueError as error:
+                if not self._counts["ignored_rotations"]:
+                    _log.warning("%s: %s is no quarter turn and is ignored", self._path, error)
+                self._counts["ignored_rotations"] += 1
+                return UPRIGHT
+        return self._turns[1]
+
+
+def _decoder_with_alpha(stream: VideoStream) -> VideoCodecContext | None:
+    """FFmpeg's own VP8 and VP9 decoders leave alpha out; libvpx does not."""
+    name = stream.codec_context.name
+    if stream.metadata.get("alpha_mode") != "1" or name not in ("vp8", "vp9"):
+        return None
+    return CodecContext.create("libvpx" if name == "vp8" else "libvpx-vp9", "r")
+
+
+def _tick(seconds: float | None, time_base: Fraction) -> int | None:
+    """The tick at or after a time, half a tick early at most."""
+    return None if seconds is None else math.ceil(Fraction(seconds) / time_base - Fraction(1, 2))
