@@ -117,7 +117,9 @@ class ImageFiles:
     def _decode(self, container: InputContainer, stream: VideoStream, path: Path) -> av.VideoFrame:
         context = stream.codec_context
         context.thread_count = 1
-        context.options = {"max_pixels": str(self._max_pixels)}
+        # What FFmpeg makes of half a JPEG is half green; its TIFF decoder, though, takes good files for bad.
+        strict = {"err_detect": "explode"} if context.name == "mjpeg" else {}
+        context.options = {"max_pixels": str(self._max_pixels), **strict}
         try:
             decoded = next(iter(container.decode(stream)), None)
         except (av.error.FFmpegError, OSError, MemoryError) as error:

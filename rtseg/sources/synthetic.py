@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
 import av
 
-from rtseg.errors import ConfigError
+from rtseg.errors import ConfigError, SourceUnreadable
 from rtseg.sources.planes import PlaneReader
 from rtseg.types import Frame, Size, StreamInfo
 
-# Filters that read files or other sources.
-_READERS = re.compile(
-    r"\b(a?movie|lut3d|haldclut|subtitles|ass|drawtext|frei0r|sendcmd|zmq|azmq|ladspa|lv2|removelogo)\b"
+# Filters and options that read or write files; quotes and backslashes must not hide them.
+_OUTSIDE = re.compile(
+    r"\b(a?movie|lut1d|lut3d|haldclut|subtitles|ass|drawtext|frei0r(_src)?|a?sendcmd|a?zmq|ladspa|lv2|removelogo|dnn_\w+)\b"
+    r"|\b\w*(file|filename|_fn|model)(?==)"
 )
 
 
@@ -31,11 +33,12 @@ class Synthetic:
     def __init__(self, graph: str, *, frames: int | None = None, live: bool = False) -> None:
         if frames is not None and frames < 1:
             raise ConfigError(f"frames must be at least 1, or None for no limit, not {frames}")
-        if found := _READERS.search(graph):
-            raise ConfigError(f"the graph {graph!r} uses {found[0]}, which reads files: use sources such as testsrc2")
+        if found := _OUTSIDE.search(re.sub(r"[\\'\s]", "", graph)):
+            raise ConfigError(f"the graph {graph!r} uses {found[0]}, which opens files: use sources such as testsrc2")
         self.live = live
         self._graph, self._count = graph, frames
         self._closed = False
+        self._lock = threading.Lock()
         try:
             self._container = av.open(graph, format="lavfi")
             self._stream = self._container.streams.video[0]
@@ -63,9 +66,13 @@ class Synthetic:
 
     def __iter__(self) -> Iterator[Frame]:
         planes_of = PlaneReader()
+        decoded_frames = self._container.decode(self._stream) if not self._closed else iter(())
+        index = 0
         try:
-            for index, decoded in enumerate(self._container.decode(self._stream)):
-                if self._closed or index == self._count:
+            while index != self._count:
+                with self._lock:  # a container must not be closed while it is read
+                    decoded = None if self._closed else next(decoded_frames, None)
+                if decoded is None or self._closed:
                     return
                 planes, colour, alpha = planes_of(decoded)
                 pts = index if decoded.pts is None else decoded.pts
@@ -73,9 +80,15 @@ class Synthetic:
                 yield Frame(
                     planes, colour, index=index, pts=pts, time_base=self._time_base, duration=lasts, alpha=alpha
                 )
+                index += 1
+        except av.error.FFmpegError as error:
+            raise SourceUnreadable(f"FFmpeg cannot go on drawing {self._graph!r}: {error}") from error
         finally:
-            self._container.close()
+            self.close()
 
     def close(self) -> None:
-        """End the iteration at the next frame."""
+        """End the iteration at the next frame, from any thread."""
         self._closed = True
+        if self._lock.acquire(blocking=False):
+            self._container.close()
+            self._lock.release()
