@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from rtseg import registry, store
 from rtseg.cards import Card
@@ -26,7 +26,9 @@ from rtseg.config import (
     ImageSource,
     MaskSink,
     ModelOptions,
+    OutlineEffect,
     OverlayEffect,
+    Plugin,
     RecordSink,
     RefineFilter,
     SinkOptions,
@@ -153,6 +155,8 @@ def build_source(options: SourceOptions) -> Source:
 
 def build_effect(options: EffectOptions, card: Card) -> Effect:
     """An effect that suits the model: ConfigError where it asks for what the model does not know."""
+    if isinstance(options, Plugin):
+        return _make("effect", options)  # type: ignore[no-any-return]
     arguments = options.options()
     for names in (arguments.get("names"), arguments.get("regions")):
         if unknown := [name for name in names or () if name not in card.names and not arguments.get("partial")]:
@@ -169,12 +173,16 @@ def build_effect(options: EffectOptions, card: Card) -> Effect:
                 )
             return effect(_paint(arguments.pop("paint")), **arguments)  # type: ignore[no-any-return]
         case OverlayEffect(preset="road"):
-            arguments = {"legend": True, **arguments}
-            return effect.road(legend=arguments["legend"])  # type: ignore[no-any-return]
+            if others := sorted(set(arguments) - {"preset", "legend"}):
+                raise ConfigError(f"the preset 'road' chooses {', '.join(others)} itself: leave one of both out")
+            return effect.road(legend=arguments.get("legend", True))  # type: ignore[no-any-return]
         case OverlayEffect():
-            return effect(**{"palette": card.palette, **arguments})  # type: ignore[no-any-return]
-        case _:
+            palette = {**card.palette, **arguments.pop("palette", {})}
+            return effect(palette=palette, **arguments)  # type: ignore[no-any-return]
+        case OutlineEffect():
             return effect(**arguments)  # type: ignore[no-any-return]
+        case _:
+            assert_never(options)
 
 
 def build_sink(options: SinkOptions, source: Source, *, names: Sequence[str] | None = None) -> Sink:

@@ -95,7 +95,7 @@ def _measure(config: Config, *, quiet: bool) -> tuple[Any, dict[str, Any]]:
     from rtseg.cli.progress import progress_bar
 
     job = build(config)
-    with stop_on_signal() as interruption, progress_bar(job.source.info, quiet=quiet) as progress:
+    with stop_on_signal(quiet=quiet) as interruption, progress_bar(job.source.info, quiet=quiet) as progress:
         before = time.process_time()
         stats = job.run(stop=interruption.event, progress=progress)
         cpu = (time.process_time() - before) * 1e3 / max(1, stats.frames_out)

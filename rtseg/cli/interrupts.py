@@ -41,21 +41,29 @@ def leave_on_signal() -> Iterator[None]:
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[Interruption]:
+def stop_on_signal(*, quiet: bool = False) -> Iterator[Interruption]:
     """Around a run: pass `event` to it as `stop`."""
     interruption = Interruption()
+    timers: list[threading.Timer] = []
 
     def stop(number: int, _: FrameType | None) -> None:
         if interruption.signal is not None:
             os._exit(128 + number)
         interruption.signal = number
         interruption.event.set()
+        if not quiet:  # not by sys.stderr, which the signal may have come in the middle of
+            os.write(2, b"\nfinishing the outputs; a second signal leaves at once\n")
         timer = threading.Timer(GRACE, _give_up, (128 + number,))
         timer.daemon = True
         timer.start()
+        timers.append(timer)
 
     with _handlers(stop):
-        yield interruption
+        try:
+            yield interruption
+        finally:
+            for timer in timers:
+                timer.cancel()
 
 
 def _give_up(code: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from rtseg.cli.console import stderr
@@ -31,7 +32,7 @@ def progress_bar(info: StreamInfo, *, quiet: bool = False) -> Iterator[Callable[
         TextColumn("{task.fields[lost]}"),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(info.name, total=expected_frames(info), fps=0.0, lost="")
+        task = bar.add_task(PurePath(info.name).name, total=expected_frames(info), fps=0.0, lost="")
 
         def update(stats: Stats) -> None:
             lost = ", ".join(f"{n} {what}" for what, n in (("dropped", stats.dropped), ("held", stats.held)) if n)

@@ -62,9 +62,11 @@ def run(
 ) -> None:
     """Segment a video, put effects on it, and write it with its sound. An output of that name is replaced."""
     from rtseg.build import build
+    from rtseg.cli.console import log_to_stderr
     from rtseg.errors import ConfigError
     from rtseg.options import configure
 
+    log_to_stderr(quiet=quiet)
     if json and records is not None and str(records) == "-":
         raise ConfigError("--json and --records - both write to standard output: give --records a file")
     job = build(
@@ -95,14 +97,20 @@ def run(
 
 def run_job(job: Job, *, quiet: bool = False) -> tuple[Stats, int]:
     """Run with a progress bar until the end or a signal; stats, and the exit code that they mean."""
-    from rtseg.cli.console import print_stats, stderr
+    from rtseg.cli.console import print_error, print_stats, stderr
     from rtseg.cli.interrupts import stop_on_signal
     from rtseg.cli.progress import progress_bar
-    from rtseg.errors import EXIT_PARTIAL
+    from rtseg.errors import EXIT_PARTIAL, RtsegError
 
-    with stop_on_signal() as interruption:
-        with progress_bar(job.source.info, quiet=quiet) as progress:
-            stats = job.run(stop=interruption.event, progress=progress)
+    with stop_on_signal(quiet=quiet) as interruption:
+        try:
+            with progress_bar(job.source.info, quiet=quiet) as progress:
+                stats = job.run(stop=interruption.event, progress=progress)
+        except RtsegError as error:
+            if interruption.exit_code is None:
+                raise
+            print_error(str(error))
+            raise typer.Exit(interruption.exit_code) from error
         if not quiet:
             for note in job.notes:
                 stderr().print(f"note: {note}", markup=False)

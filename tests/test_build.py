@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from commands import portrait_photo
+from fakes import ListSink
+
+from rtseg import store
+from rtseg.build import build, build_pipeline, default_effects, default_filters
+from rtseg.config import BackgroundEffect, Config, OverlayEffect, RefineFilter, SmoothFilter, parse_config
+from rtseg.errors import ConfigError, ModelNotFound, SinkError, SourceNotFound
+from rtseg.registry import BUILTIN, Entry
+from rtseg.types import Frame, Layer, Regions, Segmentation, Solid
+
+PATTERN = {"type": "synthetic", "graph": "testsrc2=size=96x64:rate=10", "frames": 4}
+
+
+def config(**tables: Any) -> Config:
+    return parse_config({"source": PATTERN, "effects": [], **tables})
+
+
+def test_a_job_runs_from_source_to_sinks(tmp_path: Path) -> None:
+    sink = ListSink()
+    job = build(config(sinks=[{"type": "records", "path": str(tmp_path / "r.jsonl")}]), more_sinks=[sink])
+    stats = job.run()
+    assert stats.frames_out == len(sink.outputs) == len((tmp_path / "r.jsonl").read_text().splitlines()) == 4
+    assert job.card.name == "portrait"
+    assert job.notes == []
+
+
+def test_a_job_that_is_closed_leaves_nothing(tmp_path: Path) -> None:
+    job = build(config(sinks=[{"type": "video", "path": str(tmp_path / "a.mp4")}]))
+    job.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_opened_before_an_error_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+    monkeypatch.setattr("rtseg.sources.synthetic.Synthetic.close", lambda self: closed.append(self))
+    with pytest.raises(SinkError, match="does not exist: make it first"):
+        build(config(sinks=[{"type": "video", "path": "/nowhere/at/all.mp4"}]))
+    assert len(closed) == 1
+
+
+def test_defaults_suit_the_model() -> None:
+    portrait, road = store.find_card("portrait"), store.find_card("road")
+    semantic = store.find_card("espnetv2-city")
+    assert default_filters(portrait) == (SmoothFilter(), RefineFilter())
+    assert default_filters(portrait, alone=True) == (RefineFilter(),)
+    assert default_filters(road) == (SmoothFilter(),)
+    assert default_filters(road, alone=True) == default_filters(semantic) == ()
+    assert default_effects(portrait) == (BackgroundEffect(paint="blur"),)
+    assert default_effects(road) == default_effects(semantic) == (OverlayEffect(),)
+
+
+def test_masks_alone_need_no_effect(tmp_path: Path) -> None:
+    tables = {"source": PATTERN, "sinks": [{"type": "masks", "folder": str(tmp_path)}]}
+    assert build(parse_config(tables)).pipeline.effects == ()
+    with_video = [*tables["sinks"], {"type": "video", "path": str(tmp_path / "a.mp4")}]
+    assert len(build(parse_config({**tables, "sinks": with_video})).pipeline.effects) == 1
+
+
+def painted(paint: str) -> list[int]:
+    """A frame with nobody on it, with that background: BGR at its centre."""
+    pipeline = build_pipeline(config(effects=[{"type": "background", "paint": paint}]))
+    flat = np.full((64, 96, 3), 200, np.uint8)
+    centre: list[int] = pipeline(Frame.from_bgr(flat)).picture.bgr[32, 48].tolist()
+    return centre
+
+
+def test_a_background_is_a_colour_a_picture_or_a_video(tmp_path: Path) -> None:
+    red = np.full((40, 40, 3), (20, 30, 220), np.uint8)
+    cv2.imwrite(str(tmp_path / "red.png"), red)
+    build(
+        config(
+            source={"type": "synthetic", "graph": "color=#dc1e14:size=64x64:rate=10", "frames": 3},
+            sinks=[{"type": "video", "path": str(tmp_path / "red.mp4")}],
+        )
+    ).run()
+    for paint in ("#dc1e14", str(tmp_path / "red.png"), str(tmp_path / "red.mp4")):
+        assert painted(paint) == pytest.approx([20, 30, 220], abs=6), paint
+
+
+def test_a_background_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
+    for name in ("sea.jpg", "sea.mp4"):
+        with pytest.raises(SourceNotFound, match=name):
+            build_pipeline(config(effects=[{"type": "background", "paint": str(tmp_path / name)}]))
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"effects": [{"type": "background", "paint": "none"}]}, "is no effect: leave the effect out"),
+        ({"effects": [{"type": "overlay", "names": ["hat"]}]}, "has no 'hat': choose from person"),
+        ({"effects": [{"type": "overlay", "preset": "road", "opacity": 0.3}]}, "'road' chooses opacity itself"),
+        ({"effects": [{"type": "background", "paint": "blur", "regions": ["dog"]}]}, "has no 'dog'"),
+        (
+            {"effects": [{"type": "background", "paint": "blur"}], "model": {"name": "road"}},
+            "needs a person in front of it, and model 'road' knows only drivable, lane",
+        ),
+    ],
+)
+def test_effects_that_do_not_suit_the_model_are_refused(tables: Mapping[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_pipeline(config(**tables))
+
+
+def test_regions_to_keep_make_a_background_of_any_model() -> None:
+    effect = {"type": "background", "paint": "black", "regions": ["drivable"]}
+    pipeline = build_pipeline(config(effects=[effect], model={"name": "road-fast"}))
+    assert len(pipeline.effects) == 1
+
+
+def test_an_overlay_may_show_what_the_model_knows_of_a_list() -> None:
+    effect = {"type": "overlay", "names": ["person", "hat"], "partial": True}
+    assert len(build_pipeline(config(effects=[effect])).effects) == 1
+
+
+def test_colours_of_an_overlay_are_the_cards_but_for_those_given() -> None:
+    def colour(palette: dict[str, str]) -> list[tuple[int, int, int]]:
+        effect = {"type": "overlay", "names": ["lane", "vehicle"], "palette": palette, "legend": False}
+        (made,) = build_pipeline(config(effects=[effect], model={"name": "road-fast"})).effects
+        frame = Frame.from_bgr(np.zeros((8, 8, 3), np.uint8))
+        found = Regions(np.full((4, 2, 2), 255, np.uint8), store.find_card("road-fast").names, 0, frame.size)
+        return [layer.paint.rgb for layer in made(frame, found, ()) if isinstance(layer.paint, Solid)]
+
+    assert colour({}) == [(240, 228, 66), (213, 94, 0)]
+    assert colour({"lane": "#010203"}) == [(1, 2, 3), (213, 94, 0)]
+
+
+def test_a_model_that_is_not_there_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    sinks = [{"type": "images", "folder": str(tmp_path / "frames")}]
+    with pytest.raises(ModelNotFound, match="did you mean portrait"):
+        build(config(model={"name": "portait"}, sinks=sinks))
+    assert list(tmp_path.iterdir()) == []
+
+
+class Tint:
+    """An effect of another package."""
+
+    def __init__(self, *, strength: float = 1.0) -> None:
+        self.strength = strength
+
+    def __call__(self, frame: Frame, segmentation: Segmentation, observations: object, /) -> list[Layer]:
+        return []
+
+
+def test_a_plug_in_gets_its_options_and_says_what_it_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    effects = {**BUILTIN["effect"], "tint": Entry(f"{__name__}:Tint")}
+    monkeypatch.setattr("rtseg.config.entries", lambda _kind: effects)
+    monkeypatch.setattr("rtseg.registry.entries", lambda _kind: effects)
+    (effect,) = build_pipeline(config(effects=[{"type": "tint", "strength": 0.5}])).effects
+    assert isinstance(effect, Tint)
+    assert effect.strength == 0.5
+    with pytest.raises(ConfigError, match=r"effect 'tint' does not take strenth: got an unexpected keyword"):
+        build_pipeline(config(effects=[{"type": "tint", "strenth": 0.5}]))
+
+
+@pytest.mark.parametrize(
+    ("sink", "harmless"),
+    [
+        ({"type": "masks", "folder": "."}, "photo.jpg"),
+        ({"type": "images", "folder": "."}, "photo.jpg"),
+        ({"type": "images", "folder": ".", "names": ["other"]}, "photo.png"),
+        ({"type": "images", "folder": "elsewhere"}, "photo.png"),
+    ],
+)
+def test_outputs_beside_the_inputs_are_fine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sink: dict[str, Any], harmless: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    portrait_photo(tmp_path / harmless)
+    before = (tmp_path / harmless).read_bytes()
+    build(config(source={"type": "images", "paths": [harmless]}, sinks=[sink])).run()
+    assert (tmp_path / harmless).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("picture", "sink"),
+    [
+        ("photo.png", {"type": "masks", "folder": "."}),
+        ("photo.png", {"type": "images", "folder": "."}),
+        ("photo.jpg", {"type": "images", "folder": "../work", "format": "jpg"}),
+        ("photo.JPG", {"type": "images", "folder": ".", "format": "jpg", "names": ["photo"]}),
+        ("photo.png", {"type": "records", "path": "photo.png"}),
+        ("photo.png", {"type": "records", "path": "link.png"}),
+    ],
+)
+def test_an_input_is_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: str, sink: dict[str, Any]
+) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    portrait_photo(folder / picture)
+    (folder / "link.png").symlink_to(picture)
+    with pytest.raises(ConfigError, match=f"would replace the input {picture}"):
+        build(config(source={"type": "images", "paths": [picture]}, sinks=[sink]))
+
+
+def test_pictures_come_out_under_the_names_that_they_have(tmp_path: Path) -> None:
+    for name in ("b.jpg", "a.jpg"):
+        portrait_photo(tmp_path / name)
+    sink = ListSink()
+    source = {"type": "images", "paths": [str(tmp_path / "b.jpg"), str(tmp_path / "a.jpg")]}
+    build(config(source=source, sinks=[{"type": "masks", "folder": str(tmp_path / "m")}]), more_sinks=[sink]).run()
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["a.png", "b.png"]
+    assert [output.frame.index for output in sink.outputs] == [0, 1]

@@ -1,0 +1,97 @@
+"""What Ctrl-C, `kill` and a second of them do to a run, in real processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import pytest
+from commands import ENDLESS, start
+
+LIMIT = 5.0
+"""Seconds from a signal to the end of the process."""
+
+
+@contextmanager
+def running(folder: Path, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """An endless run into out.mp4, which has begun to write."""
+    child = start("run", ENDLESS, "-o", folder / "out.mp4", "--background", "none", *arguments)
+    try:
+        wait_until((folder / "out.mp4.part").exists, child)
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def wait_until(condition: Callable[[], bool], child: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert child.poll() is None, f"ended with {child.returncode}: {child.communicate()[1]}"
+        assert time.monotonic() < deadline, "nothing was written"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_first_signal_finishes_the_files(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    with running(tmp_path, "--records", tmp_path / "out.jsonl") as child:
+        sent = time.monotonic()
+        child.send_signal(number)
+        _, said = child.communicate(timeout=20)
+        assert time.monotonic() - sent < LIMIT
+    assert child.returncode == code
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.mp4"]
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        frames = sum(1 for _ in container.decode(video=0))
+    stopped = re.search(r"stopped: (\d+) of \d+ frames", said)
+    assert stopped, said
+    assert frames == int(stopped[1]) == len((tmp_path / "out.jsonl").read_text().splitlines())
+    assert "Traceback" not in said
+
+
+def test_a_second_signal_leaves_at_once(tmp_path: Path) -> None:
+    """The records go into a pipe that nobody reads, so that the run cannot finish."""
+    os.mkfifo(tmp_path / "pipe")
+    with running(tmp_path, "--records", tmp_path / "pipe") as child:
+        child.send_signal(signal.SIGTERM)
+        assert child.stderr is not None
+        for line in child.stderr:
+            if "a second signal leaves at once" in line:
+                break
+        sent = time.monotonic()
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(20) == 143
+        assert time.monotonic() - sent < 1.5
+    assert (tmp_path / "out.mp4.part").exists()
+
+
+def test_what_cannot_be_finished_is_left_after_the_grace(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with running(tmp_path, "--records", tmp_path / "pipe") as child:
+        sent = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=20)
+        assert time.monotonic() - sent < LIMIT
+    assert child.returncode == 130
+    assert "not finished 4.5 s after the signal" in said
+    assert "Traceback" not in said
+
+
+def test_a_signal_before_the_run_is_as_quiet() -> None:
+    """While modules are imported, say: the moments are spread over the start of the process."""
+    for delay in (0.05, 0.15, 0.3, 0.5):
+        child = start("run", ENDLESS, "--records", os.devnull)
+        time.sleep(delay)
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=20)
+        assert child.returncode in (130, -signal.SIGINT)
+        assert "internal error" not in said
+        if delay > 0.3:
+            assert child.returncode == 130
