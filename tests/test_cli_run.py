@@ -7,12 +7,16 @@ import os
 import pty
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import cv2
 import pytest
 from commands import ENDLESS, PATTERN, RTSEG, Rtseg, broken_picture, portrait_photo, runner, start
+
+from rtseg.cli.progress import expected_frames
+from rtseg.types import StreamInfo
 
 
 @pytest.fixture
@@ -164,6 +168,43 @@ def test_a_package_that_is_missing_is_named_with_its_cure(rtseg: Rtseg, monkeypa
     result = rtseg("run", "sample", "--records", "-")
     assert result.code == 2
     assert "pip install 'rtseg[demo]'" in result.error()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (ModuleNotFoundError("No module named 'av'", name="av"), 2, "pip install --force-reinstall rtseg"),
+        (ImportError("libGL.so.1: cannot open shared object file"), 2, "apt install libgl1 libglib2.0-0"),
+        (ImportError("cannot import name 'Frmae' from 'rtseg.types'", name="rtseg.types"), 1, "internal error"),
+    ],
+)
+def test_an_import_that_fails_is_theirs_or_ours(
+    rtseg: Rtseg, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: ImportError, code: int, message: str
+) -> None:
+    def build(_config: object) -> None:
+        raise error
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("rtseg.build.build", build)
+    result = rtseg("run", PATTERN, "--records", "-")
+    assert result.code == code
+    assert message in result.error()
+
+
+@pytest.mark.parametrize(
+    ("info", "frames"),
+    [
+        (StreamInfo("a", frames=90, seconds=3.0, rate=Fraction(30)), 90),
+        (StreamInfo("a", frames=90, seconds=3.0, rate=Fraction(30), start=1.0), 60),
+        (StreamInfo("a", frames=90, seconds=3.0, rate=Fraction(30), start=1.0, end=1.5), 15),
+        (StreamInfo("a", frames=90, seconds=3.0, rate=Fraction(30), end=9.0), 90),
+        (StreamInfo("a", seconds=3.0, rate=Fraction(30)), 90),
+        (StreamInfo("a", frames=90, start=1.0), None),
+        (StreamInfo("a"), None),
+    ],
+)
+def test_the_bar_knows_how_many_frames_a_cut_has(info: StreamInfo, frames: int | None) -> None:
+    assert expected_frames(info) == frames
 
 
 def test_warnings_are_lines_of_their_own_and_quiet_hides_them(rtseg: Rtseg, capsys: pytest.CaptureFixture[str]) -> None:

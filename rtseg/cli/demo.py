@@ -12,7 +12,7 @@ from rtseg.cli.options import Quiet
 
 def demo(
     source: Annotated[
-        str, typer.Argument(help="A video of yours, or the built-in sample.", metavar="[INPUT]", show_default=False)
+        str, typer.Argument(help="A video of yours, or the built-in sample.", metavar="INPUT", show_default=False)
     ] = "sample",
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write to.", metavar="DIR")] = Path(
         "out"

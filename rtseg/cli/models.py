@@ -19,7 +19,7 @@ models = typer.Typer(
 Name = Annotated[str, typer.Argument(help="A model's name, or the path of a card.", metavar="NAME")]
 Names = Annotated[
     list[str] | None,
-    typer.Argument(help="Names, or paths of cards; without any, all that are here.", metavar="NAME..."),
+    typer.Argument(help="Names, or paths of cards; without any, all that are here.", metavar="NAME"),
 ]
 
 

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 
 def segment(
-    images: Annotated[
-        list[Path], typer.Argument(help="Pictures, and folders of pictures.", metavar="IMAGE_OR_FOLDER...")
-    ],
+    images: Annotated[list[Path], typer.Argument(help="Pictures, and folders of pictures.", metavar="IMAGE_OR_FOLDER")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the masks.", metavar="DIR")],
     model: Model = None,
     filters: Filters = None,
