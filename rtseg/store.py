@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import rtseg
 from rtseg.cards import Card, read_card
 from rtseg.errors import ModelCorrupt, ModelError, ModelNotFound, ModelRejected
 
@@ -240,6 +239,6 @@ def _user_folders() -> list[Path]:
 
 
 def _packaged_folder() -> Path:
-    package = Path(rtseg.__file__).resolve().parent
+    package = Path(__file__).resolve().parent
     installed = package / "_models"
     return installed if installed.is_dir() else package.parent / "models"
