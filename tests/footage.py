@@ -91,3 +91,8 @@ def in_child(script: str, *arguments: str) -> str:
     """What a Python script prints, in a process of its own."""
     command = [sys.executable, "-c", script, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def open_files() -> int:
+    """How many files this process holds open."""
+    return len(list(Path("/proc/self/fd").iterdir()))

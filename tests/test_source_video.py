@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 from av.video.plane import VideoPlane
-from footage import Planes, moving, noise, write_video
+from footage import Planes, moving, noise, open_files, write_video
 
 from rtseg.errors import ConfigError, SourceError, SourceTooLarge
 from rtseg.sources.video import VideoFile
@@ -25,10 +25,6 @@ SMALLEST: dict[str, Any] = {"codec": "rawvideo", "options": {}}
 
 def same(frame: Frame, planes: Planes) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(frame.planes, planes, strict=True))
-
-
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_it_is_a_source_that_tells_what_the_file_says_of_itself(tmp_path: Path) -> None:
