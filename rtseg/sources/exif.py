@@ -34,7 +34,7 @@ def orientation_in(path: Path, codec: str) -> Orientation | None:
         return None
     data = path.read_bytes()
     found = data.find(marker)
-    header = _HEADER.search(data, found, found + 16) if found >= 0 else None
+    header = _HEADER.search(data, found, found + 24) if found >= 0 else None
     if header is None:
         return None
     try:

@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 
 from rtseg.errors import ConfigError, SourceError, SourceNotFound, SourceUnreadable
 from rtseg.sources.exif import orientation_in
-from rtseg.sources.opening import check_size, open_media, too_large, video_of
+from rtseg.sources.opening import check_refusal, check_size, decoder_options, open_media, video_of
 from rtseg.sources.planes import UPRIGHT, Orientation, PlaneReader, orientation_of, upright
 from rtseg.types import Frame, StreamInfo
 
@@ -119,16 +119,16 @@ class ImageFiles:
         context.thread_count = 1
         # What FFmpeg makes of half a JPEG is half green; its TIFF decoder, though, takes good files for bad.
         strict = {"err_detect": "explode"} if context.name == "mjpeg" else {}
-        context.options = {"max_pixels": str(self._max_pixels), **strict}
+        context.options = {**decoder_options(self._max_pixels), **strict}
         try:
             decoded = next(iter(container.decode(stream)), None)
         except (av.error.FFmpegError, OSError, MemoryError) as error:
-            if isinstance(error, av.error.ArgumentError) and not context.width:
-                raise too_large(path, self._max_pixels) from error
+            check_refusal(error, stream, path, self._max_pixels)
             reason = getattr(error, "strerror", None) or str(error)
             raise SourceUnreadable(f"{path} is a damaged picture: {reason}") from error
         if decoded is None:
             raise SourceUnreadable(f"{path} holds no picture")
+        check_size(decoded, path, self._max_pixels)
         return decoded
 
     def _orientation(self, path: Path, codec: str, angle: int) -> Orientation:

@@ -47,7 +47,7 @@ def open_media(path: Path, *, max_pixels: int) -> InputContainer:
                 "protocol_whitelist": "file,crypto,data",
                 "format_whitelist": _ALLOWED,
                 "pattern_type": "none",
-                "max_pixels": str(max_pixels),
+                **decoder_options(max_pixels),
             },
             metadata_errors="replace",
         )
@@ -70,15 +70,27 @@ def video_of(container: InputContainer, path: Path) -> VideoStream:
     return best
 
 
-def check_size(stream: VideoStream, path: Path, max_pixels: int) -> None:
-    """SourceTooLarge where the header of a stream says so."""
-    width, height = stream.codec_context.width, stream.codec_context.height
-    if width * height > max_pixels:
-        raise too_large(path, max_pixels, f"{width}x{height}")
+def check_size(shown: VideoStream | av.VideoFrame, path: Path, max_pixels: int) -> None:
+    """SourceTooLarge where a stream's header or a frame says so."""
+    if shown.width * shown.height > max_pixels:
+        raise _too_large(path, max_pixels, f"{shown.width}x{shown.height}")
 
 
-def too_large(path: Path, max_pixels: int, size: str = "larger") -> SourceTooLarge:
-    """The error for a picture over the cap."""
+def check_refusal(error: Exception, stream: VideoStream, path: Path, max_pixels: int) -> None:
+    """SourceTooLarge where a decoder's error means that the size was too large for `decoder_options`."""
+    if isinstance(error, av.error.ArgumentError) and not stream.width:
+        raise _too_large(path, max_pixels, "larger than that") from error
+
+
+def decoder_options(max_pixels: int) -> dict[str, str]:
+    """What keeps FFmpeg's decoders from making room for too large a picture.
+
+    They count lines rounded up to 64 pixels, so that the limit itself is left to `check_size`.
+    """
+    return {"max_pixels": str(max_pixels + 64 * 65_536)}
+
+
+def _too_large(path: Path, max_pixels: int, size: str) -> SourceTooLarge:
     return SourceTooLarge(
         f"{path} is {size}: allowed are {max_pixels} pixels a picture; scale it down, or raise max_pixels"
     )

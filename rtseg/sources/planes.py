@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache, lru_cache
 from typing import TypeAlias
 
@@ -30,6 +31,7 @@ _SWS: dict[Matrix, int] = {"bt601": 5, "bt709": 1, "bt2020": 9}
 _SUBSAMPLED = {(1, 1): "444", (1, 2): "444", (2, 1): "422", (4, 1): "422"}
 # For lines that lie upside down in memory: swscale would hand its input back where the format stays.
 _OTHER = {"yuv420p": "yuv422p", "yuv422p": "yuv444p", "yuv444p": "yuv422p"}
+_PACKED = re.compile("(rgba|bgra|argb|abgr|ya)(8|16|64)?(le|be)?$")
 _OF_PICTURES = Colour("bt601", full_range=True)
 
 
@@ -53,9 +55,9 @@ class PlaneReader:
         name = frame.format.name
         colour = colour_of(frame)
         hdr = frame.color_trc == _PQ and not _is_rgb(frame)
-        planes = frame.planes
+        planes, alpha = frame.planes, None
         if planes[0].line_size <= 0 or (name not in _NATIVE and name != "gray"):
-            planes = self._convert(frame, colour).planes
+            planes, alpha = self._convert(frame, colour).planes, _exact_alpha(frame)
         views = [_view(plane) for plane in planes]
         if len(views) == 1:
             chroma = _neutral((views[0].shape[0] + 1) // 2, (views[0].shape[1] + 1) // 2)
@@ -63,7 +65,9 @@ class PlaneReader:
         y, u, v = views[:3]
         if hdr:
             y, u, v = _tone_mapped((y, u, v), colour.full_range)
-        return (y, u, v), colour, views[3] if len(views) > 3 else None
+        if alpha is None and len(views) > 3:
+            alpha = views[3]
+        return (y, u, v), colour, alpha
 
     def _convert(self, frame: av.VideoFrame, colour: Colour) -> av.VideoFrame:
         nearest = _nearest(frame.format)
@@ -112,6 +116,24 @@ def _nearest(format: av.VideoFormat) -> str:  # noqa: A002 - PyAV's word
         return f"yuv{alpha}420p"
     step = (4 // format.chroma_width(4), 4 // format.chroma_height(4))
     return f"yuv{alpha}{_SUBSAMPLED.get(step, '420')}p"
+
+
+def _exact_alpha(frame: av.VideoFrame) -> U8 | None:
+    """The upper 8 bits of alpha, which swscale rounds differently at its way to other planes."""
+    name, planes = frame.format.name, frame.planes
+    if planes[0].line_size <= 0 or not any(c.is_alpha and c.bits >= 8 for c in frame.format.components):
+        return None
+    depth = np.dtype((">" if name.endswith("be") else "<") + ("u1" if frame.format.components[-1].bits == 8 else "u2"))
+    if len(planes) == 4:
+        plane, step, first = planes[3], 1, 0
+    elif (packed := _PACKED.match(name)) is not None:
+        plane, step, first = planes[0], len(packed[1]), packed[1].index("a")
+    else:
+        return None
+    lines = np.frombuffer(plane, depth).reshape(plane.height, -1)  # type: ignore[call-overload]
+    values = lines[:, first : first + step * plane.width : step]
+    bits = frame.format.components[-1].bits
+    return np.ascontiguousarray(values >> (bits - 8) if bits > 8 else values, np.uint8)
 
 
 def _view(plane: av.video.plane.VideoPlane) -> U8:

@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from rtseg.errors import ConfigError, SourceUnreadable
 from rtseg.sources.damage import frames_cut_off
 from rtseg.sources.mirror import is_mirrored
-from rtseg.sources.opening import check_size, open_media, too_large, video_of
+from rtseg.sources.opening import check_refusal, check_size, decoder_options, open_media, video_of
 from rtseg.sources.planes import UPRIGHT, Orientation, PlaneReader, orientation_of, upright
 from rtseg.sources.timestamps import Monotonic
 from rtseg.types import Frame, Size, StreamInfo
@@ -133,7 +133,7 @@ class VideoFile:
             self._context = context = _decoder_with_alpha(stream) or stream.codec_context
             context.thread_count = self._threads
             context.thread_type = "NONE" if self._threads == 1 else "AUTO"
-            context.options = {"max_pixels": str(self._max_pixels)}
+            context.options = decoder_options(self._max_pixels)
             iso = "mp4" in self._container.format.name.split(",")
             self._mirrored = iso and is_mirrored(self._path, stream.id)
             self._turns = (0, orientation_of(0, mirrored=self._mirrored))
@@ -185,8 +185,7 @@ class VideoFile:
         first = next(frames, None)
         if first is not None:
             return frames, first
-        info = self._info
-        if self._passed or info.end is not None:
+        if self._passed:
             raise ConfigError(f"no frame of {self._path} is between start and end: choose others")
         damage = f" ({self._counts['corrupt_packets']} corrupt packets)" if self._counts["corrupt_packets"] else ""
         raise SourceUnreadable(
@@ -209,6 +208,7 @@ class VideoFile:
                 self._passed, repaired = True, monotonic.repaired
                 continue
             if last is not None and pts >= last:
+                self._passed = True
                 return
             self._counts["repaired_timestamps"] = monotonic.repaired - repaired
             planes, colour, alpha = upright(self._planes(decoded), self._orientation(decoded.rotation))
@@ -240,8 +240,7 @@ class VideoFile:
             except EOFError:
                 break
             except (av.error.FFmpegError, OSError) as error:
-                if isinstance(error, av.error.ArgumentError) and not self._context.width:
-                    raise too_large(self._path, self._max_pixels) from error
+                check_refusal(error, self._stream, self._path, self._max_pixels)
                 self._counts["corrupt_packets"] += 1
                 errors += 1
                 packets = self._container.demux(self._stream)
@@ -249,6 +248,7 @@ class VideoFile:
             errors = 0
             self._counts["corrupt_packets"] += packet.is_corrupt
             for frame in frames:
+                check_size(frame, self._path, self._max_pixels)
                 self._counts["damaged_frames"] += frame.is_corrupt
                 yield frame
         if missing := frames_cut_off(self._path, self._container, self._stream, until=self._info.end):
