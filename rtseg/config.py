@@ -17,17 +17,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 
 from rtseg.errors import ConfigError
 from rtseg.registry import BUILTIN, Kind, entries
+from rtseg.store import clean_path
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
-
-
-def clean_path(path: str | PathLike[str]) -> Path:
-    """A path with `~` made the home folder; ValueError for what no system takes."""
-    text = os.fspath(path)
-    if "\0" in text:
-        raise ValueError("a path cannot have a NUL character")
-    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path's own raises RuntimeError without a home
 
 
 AnyPath: TypeAlias = Annotated[Path, AfterValidator(clean_path)]

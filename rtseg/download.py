@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from rtseg.cards import Card
 from rtseg.errors import DownloadFailed, ModelCorrupt
-from rtseg.store import cache_folder, sha256_of
+from rtseg.store import cache_folder, clean_path, sha256_of
 
 __all__ = ["Progress", "pull"]
 
@@ -78,7 +78,7 @@ def pull(
 def _fetch(card: Card, part: Path, report: Progress, *, attempts: int, pause: float, timeout: float) -> None:
     mirror = os.environ.get("RTSEG_MIRROR", "")
     if mirror and urlsplit(mirror).scheme not in ("http", "https"):
-        _copy(card, Path(mirror).expanduser(), part, report)
+        _copy(card, clean_path(mirror), part, report)
         _check(card, part, mirror, resumed=False)
         return
     addresses = _addresses(card, mirror)

@@ -73,7 +73,7 @@ def _run(
     recorder = Recorder()
     stopping = threading.Event() if stop is None else stop
     frames: Channel[Frame] = Channel(1 if latest else _DEPTH, policy=rule, stopping=stopping)
-    writers = [_Writer(sink, Channel(_DEPTH, policy=rule), recorder) for sink in sinks]
+    writers = [_Writer(sink, Channel(_DEPTH, policy=rule), recorder, alone=len(sinks) == 1) for sink in sinks]
     reader = threading.Thread(target=_read, args=(source, frames, stopping, recorder), name="rtseg-reader", daemon=True)
     reader.start()
 
@@ -151,10 +151,10 @@ def _deliver(output: Output, writers: Sequence[_Writer]) -> bool:
 class _Writer:
     """A sink's own thread, so that a slow one delays nobody but through a full queue."""
 
-    def __init__(self, sink: Sink, outputs: Channel[Output], recorder: Recorder) -> None:
+    def __init__(self, sink: Sink, outputs: Channel[Output], recorder: Recorder, *, alone: bool) -> None:
         self.outputs = outputs
         self.error: BaseException | None = None
-        self._sink, self._recorder = sink, recorder
+        self._sink, self._recorder, self._alone = sink, recorder, alone
         self.thread = threading.Thread(target=self._write, name=f"rtseg-{type(sink).__name__}", daemon=True)
         self.thread.start()
 
@@ -167,7 +167,8 @@ class _Writer:
                 self._recorder.time("latency", (time.monotonic() - output.frame.arrived) * 1e3)
         except BaseException as error:
             self.error = error
-            _log.error("%s stopped: %s", type(self._sink).__name__, error)
+            if not self._alone:  # the others go on, and it may be long until the error is raised
+                _log.error("%s stopped: %s", type(self._sink).__name__, error)
         finally:
             self.outputs.abandon()
             try:

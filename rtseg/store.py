@@ -18,7 +18,7 @@ from rtseg.errors import ModelCorrupt, ModelError, ModelNotFound, ModelRejected
 if TYPE_CHECKING:  # onnx costs 12 MB and a tenth of a second: only what checks a graph imports it
     from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-__all__ = ["cache_folder", "check_graph", "find_card", "list_cards", "sha256_of", "verify", "weights"]
+__all__ = ["cache_folder", "check_graph", "clean_path", "find_card", "list_cards", "sha256_of", "verify", "weights"]
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +26,18 @@ DOMAINS = ("", "ai.onnx", "com.microsoft")
 """Where operators may come from: the standard and ONNX Runtime's own, never a library of somebody's."""
 
 
+def clean_path(path: str | os.PathLike[str]) -> Path:
+    """A path with `~` made the home folder; ValueError for what no system takes."""
+    text = os.fspath(path)
+    if "\0" in text:
+        raise ValueError("a path cannot have a NUL character")
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path's own raises RuntimeError without a home
+
+
 def cache_folder() -> Path:
     """Where pulled weights live: `RTSEG_CACHE`, else the platform's cache folder; it need not exist."""
     if chosen := os.environ.get("RTSEG_CACHE"):
-        return Path(chosen).expanduser()
+        return clean_path(chosen)
     match sys.platform:
         case "win32":
             base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
@@ -49,7 +57,7 @@ def find_card(name_or_path: str | os.PathLike[str]) -> Card:
     """The card of that name, or in that `.toml` file; `ModelNotFound` names the cards that there are."""
     name = os.fspath(name_or_path)
     if name.endswith(".toml"):
-        return read_card(Path(name).expanduser())
+        return read_card(clean_path(name))
     cards = _cards()
     if name not in cards:
         near = difflib.get_close_matches(name, cards, n=3, cutoff=0.5)
@@ -235,7 +243,7 @@ def _card_files() -> Iterator[Path]:
 
 
 def _user_folders() -> list[Path]:
-    return [Path(entry).expanduser() for entry in os.environ.get("RTSEG_MODELS", "").split(os.pathsep) if entry]
+    return [clean_path(entry) for entry in os.environ.get("RTSEG_MODELS", "").split(os.pathsep) if entry]
 
 
 def _packaged_folder() -> Path:

@@ -69,7 +69,9 @@ def test_all_clips_are_listed(shared: Path) -> None:
 def test_every_frame_its_time_and_the_audio_come_out(name: str, shared: Path, tmp_path: Path) -> None:
     path, written = shared / "clips" / name, tmp_path / "out.mp4"
     model = "road-fast" if name.startswith("road") else "portrait"
-    stats = build(configure(path, written, model=model, codec="h264:preset=ultrafast,tune=zerolatency")).run()
+    # The short ones with the default encoder, which has B-frames and reorders.
+    codec = None if "sign_" in name else "h264:preset=ultrafast,tune=zerolatency"
+    stats = build(configure(path, written, model=model, codec=codec)).run()
     before, after = streams_of(path), streams_of(written)
     assert stats.status == "done"
     assert stats.frames_in == stats.frames_out == len(before.video) == len(after.video)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,8 +20,9 @@ class Stems:
         for name in self._names:
             if name in ("", ".", "..") or "\0" in name or "\\" in name or Path(name).name != name:
                 raise ConfigError(f"{name!r} cannot name a file in the folder: give a stem without slashes")
-        if twice := next((name for name in self._names if self._names.count(name) > 1), None):
-            raise ConfigError(f"two files would be called {twice!r}: give every image a name of its own")
+        name, times = next(iter(Counter(self._names).most_common(1)), ("", 0))
+        if times > 1:
+            raise ConfigError(f"{times} files would be called {name!r}: give every image a name of its own")
 
     def __getitem__(self, index: int) -> str:
         return self._names[index] if 0 <= index < len(self._names) else f"{index:06d}"
