@@ -36,7 +36,6 @@ from rtseg.config import (
     SourceOptions,
     VideoSink,
     VideoSource,
-    clean_path,
 )
 from rtseg.engine import OrtEngine
 from rtseg.errors import ConfigError, SourceUnreadable
@@ -214,7 +213,7 @@ def _paint(text: str) -> Any:
         raise ConfigError("the background 'none' is no effect: leave the effect out")
     if not hasattr(background, "path"):
         return background
-    path = clean_path(background.path)
+    path = store.clean_path(background.path)
     if background.kind == "video":
         return registry.import_target("rtseg.effects.background:LoopingVideo")(
             lambda: build_source(VideoSource(path=path))

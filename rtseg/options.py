@@ -25,11 +25,11 @@ from rtseg.config import (
     SyntheticSource,
     VideoSink,
     VideoSource,
-    clean_path,
     parse_config,
     read_config,
 )
 from rtseg.errors import ConfigError
+from rtseg.store import clean_path
 
 AnyPath: TypeAlias = str | PathLike[str]
 S = TypeVar("S", bound=Section)
@@ -57,9 +57,9 @@ def configure(
 ) -> Config:
     """A run from options, over those of a file if there is one. Raises ConfigError.
 
-    input: a video, a picture, a folder of pictures, "sample", "synthetic:GRAPH", or a list of pictures. output: a video, a folder, or a
-    picture for a picture. overlay: "road", "all" or names joined by commas. filters: names joined by commas, or
-    "none". Where neither file nor options name a model it is "portrait", or "road" for an overlay without a
+    input: a video, a picture, a folder of pictures, "sample", "synthetic:GRAPH", or a list of pictures. output: a
+    video, a folder, or a picture for a picture. overlay: "road", "all" or names joined by commas. filters: names
+    joined by commas, or "none". Where neither file nor options name a model it is "portrait", or "road" for an overlay without a
     background; where no effect is named and there is an output, portrait blurs the background and any other
     model gets an overlay of all it knows.
     """

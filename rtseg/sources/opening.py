@@ -77,17 +77,14 @@ def check_size(shown: VideoStream | av.VideoFrame, path: Path, max_pixels: int) 
 
 
 def check_refusal(error: Exception, stream: VideoStream, path: Path, max_pixels: int) -> None:
-    """SourceTooLarge where a decoder's error means that the size was too large for `decoder_options`."""
+    """SourceTooLarge where a decoder's error means that the size was over `decoder_options`."""
     if isinstance(error, av.error.ArgumentError) and not stream.width:
         raise _too_large(path, max_pixels, "larger than that") from error
 
 
 def decoder_options(max_pixels: int) -> dict[str, str]:
-    """What keeps FFmpeg's decoders from making room for too large a picture.
-
-    They count lines rounded up to 64 pixels, so that the limit itself is left to `check_size`.
-    """
-    return {"max_pixels": str(max_pixels + 64 * 65_536)}
+    """What keeps FFmpeg's decoders from making room for too large a picture; they round lines up to 64 pixels."""
+    return {"max_pixels": str(max_pixels)}
 
 
 def _too_large(path: Path, max_pixels: int, size: str) -> SourceTooLarge:
