@@ -137,7 +137,7 @@ def test_a_huge_picture_is_refused_before_memory_is_taken_for_it(tmp_path: Path)
     assert max(end["grown"] for end in said) < 60, said
 
 
-BOMB = """
+BOMB = r"""
 import json, resource, struct, sys, zlib
 from pathlib import Path
 from rtseg.errors import SourceError
@@ -152,7 +152,7 @@ def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
 path = folder / "bomb.png"
-path.write_bytes(b"\\x89PNG\\r\\n\\x1a\\n" + chunk(b"IHDR", head) + chunk(b"IDAT", lines) + chunk(b"IEND", b""))
+path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", lines) + chunk(b"IEND", b""))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for attempt in (
     lambda: list(ImageFiles([path])),
