@@ -59,9 +59,9 @@ def configure(
 
     input: a video, a picture, a folder of pictures, "sample", "synthetic:GRAPH", or a list of pictures. output: a
     video, a folder, or a picture for a picture. overlay: "road", "all" or names joined by commas. filters: names
-    joined by commas, or "none". Where neither file nor options name a model it is "portrait", or "road" for an overlay without a
-    background; where no effect is named and there is an output, portrait blurs the background and any other
-    model gets an overlay of all it knows.
+    joined by commas, or "none". Where neither file nor options name a model it is "portrait", or "road" for an
+    overlay without a background; where no effect is named and there is an output, portrait blurs the background and
+    any other model gets an overlay of all it knows.
     """
     base = config if isinstance(config, Config) else Config() if config is None else read_config(config)
     source = _source(base.source, input, start, end)
