@@ -11,6 +11,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from footage import in_child
 from media import picture, samples, write_picture, write_video
 from numpy.typing import NDArray
 
@@ -289,3 +290,10 @@ def test_a_garbage_turn_is_ignored_with_a_warning(caplog: pytest.LogCaptureFixtu
         frame = read(shared / "corpus/mp4parse-rust/mp4parse_capi/tests/no_timescale.mp4")
     assert frame.size == (320, 240)
     assert "no quarter turn" in caplog.text
+
+
+def test_garbage_collection_survives_pictures_with_colour_profiles(shared: Path) -> None:
+    """It crashes on frames whose `side_data` was asked for: PyAV ties them into cycles that it cannot take apart."""
+    script = "import gc, sys; from rtseg.sources.images import ImageFiles; list(ImageFiles(sys.argv[1:])); gc.collect()"
+    path = shared / "corpus/pillow-images/Tests/images/tiff_16bit_RGBa_target.png"
+    assert in_child(script, str(path)) == ""
