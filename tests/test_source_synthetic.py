@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
@@ -59,14 +60,45 @@ def test_live_is_what_was_asked_for() -> None:
         "testsrc2,drawtext=textfile=a",
         "testsrc2,metadata=print:file=a.txt",
         "testsrc2,lut3d=a.cube",
+        "cellauto=a.txt",
+        "life=a.txt",
+        "testsrc2,curves=plot=a.txt",
+        "color[a];color[b];[a][b]psnr=f=a.txt",
+        "testsrc2,split[a][b];[a][b]ssim=a.txt",
+        "testsrc2,@curves@here=plot=a.txt",
+        "testsrc2, \n curves = plot=a.txt",
+        "testsrc2=size=16x16,geq=lum='p(X,Y)'[a];[a]curves=plot=a.txt",
+        "color,geq=lum='[',curves=plot=a.txt,geq=lum=']'",
+        "color[a'];[a']curves=plot=a.txt,geq=lum=']'",
+        r"testsrc2,geq=lum=\'p(X,Y),curves=plot=a.txt,geq=lum='p(X,Y)'",
     ],
 )
-def test_a_graph_that_opens_files_is_refused(graph: str) -> None:
-    with pytest.raises(ConfigError, match="opens files"):
+def test_a_graph_that_may_open_files_is_refused(graph: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="may not use"):
         Synthetic(graph)
+    assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("graph", "message"), [("nope=1", "cannot draw"), ("", "cannot draw"), ("sine", "no picture")])
+@pytest.mark.parametrize(
+    "graph",
+    [
+        "testsrc2=size=32x32,geq=lum='p(X,Y)':cb=128:cr=128",
+        r"testsrc2=size=32x32,geq=lum=p(X\,Y):cb=128:cr=128",
+        " color = red : size = 32x32 [a] ; testsrc2=size=16x16[b];[a][b] overlay@over = 4:4 , hue=h='mod(t\\,360)'",
+        "color=c=red:size=16x16[a];color=c=blue:size=16x16[b];[a][b]hstack",
+        "gradients=size=32x32,format=yuv444p,rotate=0.1,gblur=2,noise=alls=9",
+    ],
+)
+def test_graphs_of_several_filters_are_drawn(graph: str) -> None:
+    (frame,) = Synthetic(graph, frames=1)
+    assert frame.size == (32, 32) if "hstack" not in graph else (32, 16)
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [("nope=1", "may not use nope"), ("color=nope", "cannot draw"), ("", "cannot draw"), ("sine", "no picture")],
+)
 def test_a_bad_graph_is_refused_with_an_example(graph: str, message: str) -> None:
     with pytest.raises(ConfigError, match=f"{message}.*testsrc2=size"):
         Synthetic(graph)

@@ -13,11 +13,21 @@ from rtseg.errors import ConfigError, SourceUnreadable
 from rtseg.sources.planes import PlaneReader
 from rtseg.types import Frame, Size, StreamInfo
 
-# Filters and options that read or write files; quotes and backslashes must not hide them.
-_OUTSIDE = re.compile(
-    r"\b(a?movie|lut1d|lut3d|haldclut|subtitles|ass|drawtext|frei0r(_src)?|a?sendcmd|a?zmq|ladspa|lv2|removelogo|dnn_\w+)\b"
-    r"|\b\w*(file|filename|_fn|model)(?==)"
+# Sources and filters that open no files, whatever their options; FFmpeg has others that read and write them.
+_FILTERS = frozenset(
+    re.findall(
+        r"\w+",
+        "allrgb allyuv alphaextract alphamerge anullsrc blend chromakey color colorchannelmixer colorchart "
+        "colorkey colorspectrum concat crop drawbox drawgrid extractplanes fade format fps framestep gblur geq "
+        "gradients hflip hstack hue interlace loop lut lutrgb lutyuv mandelbrot negate noise null nullsrc overlay "
+        "pad pal100bars pal75bars realtime rgbtestsrc rotate scale scroll select setdar setfield setparams setpts "
+        "setrange setsar settb sierpinski sine smptebars smptehdbars split swapuv testsrc testsrc2 tinterlace tpad "
+        "transpose trim unsharp vflip vignette vstack xfade xstack yuvtestsrc zoneplate zoompan",
+    )
 )
+# As libavfilter/graphparser.c reads: labels in brackets, and between commas and semicolons a filter with its options,
+# in all of which quotes and backslashes hide what they mark.
+_PARTS = re.compile(r"\[(?:\\.|'[^']*'|[^\\'\]])*\]|((?:\\.|'[^']*'|[^\\',;\[])+)", re.DOTALL)
 
 
 class Synthetic:
@@ -25,7 +35,7 @@ class Synthetic:
 
     frames: how many, None for as many as the graph gives, which is often no end. live: pretend to be a camera, whose
     unread frames are worthless; frames then still come as fast as they are drawn. Raises ConfigError for a graph
-    that FFmpeg does not take, that has no picture, or that reads files.
+    that FFmpeg does not take, that has no picture, or whose filters may open files.
     """
 
     counts: Mapping[str, int] = {}
@@ -33,8 +43,11 @@ class Synthetic:
     def __init__(self, graph: str, *, frames: int | None = None, live: bool = False) -> None:
         if frames is not None and frames < 1:
             raise ConfigError(f"frames must be at least 1, or None for no limit, not {frames}")
-        if found := _OUTSIDE.search(re.sub(r"[\\'\s]", "", graph)):
-            raise ConfigError(f"the graph {graph!r} uses {found[0]}, which opens files: use sources such as testsrc2")
+        if strange := sorted(_filters_of(graph) - _FILTERS):
+            raise ConfigError(
+                f"the graph {graph!r} may not use {', '.join(strange)}, only filters that open no files: "
+                "try testsrc2=size=640x360:rate=30"
+            )
         self.live = live
         self._graph, self._count = graph, frames
         self._closed = False
@@ -92,3 +105,9 @@ class Synthetic:
         if self._lock.acquire(blocking=False):
             self._container.close()
             self._lock.release()
+
+
+def _filters_of(graph: str) -> set[str]:
+    """The names of a graph's filters as FFmpeg will read them, with quotes, backslashes and instances taken away."""
+    parts = [part for part in _PARTS.findall(graph) if part.strip()]
+    return {re.sub(r"[\\'\s]", "", part.split("=")[0]).partition("@")[0] for part in parts}
