@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import itertools
 import threading
+import weakref
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -304,6 +305,19 @@ class TestEnding:
                 VideoFile(broken)
         gc.collect()
         assert open_files() == before
+
+    def test_what_was_closed_is_freed_at_once(self, tmp_path: Path) -> None:
+        """A decoder holds tens of megabytes: a hundred must not wait for the garbage collection."""
+        path = write_video(tmp_path / "a.mp4", moving(3))
+        gc.disable()
+        try:
+            source = VideoFile(path)
+            gone = weakref.ref(source)
+            source.close()
+            del source
+            assert gone() is None
+        finally:
+            gc.enable()
 
 
 def test_more_threads_give_the_same_frames(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ class VideoFile:
         """End the iteration at the next frame, from any thread."""
         self._closed = True
         if self._lock.acquire(blocking=False):
-            self._first = None
+            self._first, self._frames = None, iter(())  # a generator that waits would keep all this alive
             self._container.close()
             self._lock.release()
 
