@@ -51,18 +51,20 @@ class Frame:
 
     def __post_init__(self) -> None:
         luma, u, v = self.planes
-        if luma.ndim != 2 or 0 in luma.shape or any(plane.dtype != np.uint8 for plane in self.planes):
+        if luma.ndim != 2 or 0 in luma.shape or not luma.dtype == u.dtype == v.dtype == _U8:
             raise FrameError(
                 f"planes must be three non-empty uint8 arrays of 2 dimensions, not {shapes_of(self.planes)}"
             )
-        allowed = {(-(-luma.shape[0] // sy), -(-luma.shape[1] // sx)) for sx, sy in _SUBSAMPLINGS}
+        height, width = luma.shape
+        half = (width + 1) // 2
+        allowed = (((height + 1) // 2, half), (height, half), (height, width))
         if u.shape != v.shape or u.shape not in allowed:
             raise FrameError(
                 f"U and V must be 4:2:0, 4:2:2 or 4:4:4 of Y, one of {sorted(allowed)}, not {shapes_of(self.planes)}"
             )
-        if self.alpha is not None and (self.alpha.shape != luma.shape or self.alpha.dtype != np.uint8):
+        if self.alpha is not None and (self.alpha.shape != luma.shape or self.alpha.dtype != _U8):
             raise FrameError(f"alpha must be uint8 of the shape of Y, {luma.shape}, not {shapes_of((self.alpha,))}")
-        object.__setattr__(self, "planes", tuple(_read_only(plane) for plane in self.planes))
+        object.__setattr__(self, "planes", (_read_only(luma), _read_only(u), _read_only(v)))
         if self.alpha is not None:
             object.__setattr__(self, "alpha", _read_only(self.alpha))
 
@@ -139,7 +141,7 @@ class Frame:
         )
 
 
-_SUBSAMPLINGS = ((1, 1), (2, 1), (2, 2))
+_U8 = np.dtype(np.uint8)
 
 
 def _read_only(plane: U8) -> U8:

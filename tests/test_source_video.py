@@ -224,7 +224,7 @@ class TestCuts:
 class TestCaps:
     def test_a_video_over_the_cap_is_refused_before_it_is_decoded(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.mp4", moving(1, (128, 96)))
-        assert VideoFile(path, max_pixels=128 * 96).info.size == (128, 96)
+        assert len(list(VideoFile(path, max_pixels=128 * 96))) == 1
         before = open_files()
         with pytest.raises(SourceTooLarge, match=r"128x96.*12287 pixels.*scale it down"):
             VideoFile(path, max_pixels=128 * 96 - 1)

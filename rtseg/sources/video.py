@@ -24,7 +24,7 @@ from rtseg.sources.mirror import is_mirrored
 from rtseg.sources.opening import check_refusal, check_size, decoder_options, open_media, video_of
 from rtseg.sources.planes import UPRIGHT, Orientation, PlaneReader, orientation_of, upright
 from rtseg.sources.timestamps import Monotonic
-from rtseg.types import Frame, Size, StreamInfo
+from rtseg.types import Frame, StreamInfo
 
 _log = logging.getLogger(__name__)
 
@@ -200,7 +200,7 @@ class VideoFile:
         monotonic = Monotonic(info.time_base, info.rate)
         self._passed = False
         index = epoch = repaired = 0
-        size: Size | None = None
+        shape: tuple[int, ...] | None = None
         for decoded in self._decode():
             duration = decoded.duration or 0
             pts = monotonic(decoded.pts, duration, decoded.dts)
@@ -210,11 +210,13 @@ class VideoFile:
             if last is not None and pts >= last:
                 self._passed = True
                 return
-            self._counts["repaired_timestamps"] = monotonic.repaired - repaired
+            if monotonic.repaired > repaired:
+                self._counts["repaired_timestamps"] += monotonic.repaired - repaired
+                repaired = monotonic.repaired
             planes, colour, alpha = upright(self._planes(decoded), self._orientation(decoded.rotation))
-            height, width = planes[0].shape
-            epoch += size not in (None, (width, height))
-            size = Size(width, height)
+            if planes[0].shape != shape:
+                epoch += shape is not None
+                shape = planes[0].shape
             yield Frame(
                 planes,
                 colour,
@@ -246,10 +248,12 @@ class VideoFile:
                 packets = self._container.demux(self._stream)
                 continue
             errors = 0
-            self._counts["corrupt_packets"] += packet.is_corrupt
+            if packet.is_corrupt:
+                self._counts["corrupt_packets"] += 1
             for frame in frames:
                 check_size(frame, self._path, self._max_pixels)
-                self._counts["damaged_frames"] += frame.is_corrupt
+                if frame.is_corrupt:
+                    self._counts["damaged_frames"] += 1
                 yield frame
         if missing := frames_cut_off(self._path, self._container, self._stream, until=self._info.end):
             self._counts["missing_frames"] = missing
