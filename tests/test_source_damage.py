@@ -125,6 +125,20 @@ class TestCorruption:
         assert len(list(source)) == 20
         assert losses(source).keys() == {"damaged_frames"}
 
+    def test_damage_that_a_cut_cannot_show_is_not_counted(self, tmp_path: Path) -> None:
+        path = write_video(tmp_path / "a.mp4", moving(30), options=LIGHT)
+        with av.open(str(path)) as container:
+            places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+        data = bytearray(path.read_bytes())
+        start, size = places[12]  # seen until the next key frame, 20
+        assert start is not None
+        data[start + size // 2 : start + size] = np.random.default_rng(0).bytes(size - size // 2)
+        path.write_bytes(data)
+        for begin, end, damaged in ((None, 0.4, False), (0.3, 0.5, True), (0.45, 0.6, True), (0.67, None, False)):
+            source = VideoFile(path, start=begin, end=end)
+            assert len(list(source)) > 0
+            assert bool(losses(source)) == damaged, (begin, end)
+
     def test_mutated_files_end_as_whole_partial_or_refused(self, tmp_path: Path) -> None:
         """In a child, since a decoder that crashed would take the tests with it."""
         for suffix, codec, pix_fmt in (

@@ -204,12 +204,14 @@ class VideoFile:
         for decoded in self._decode():
             duration = decoded.duration or 0
             pts = monotonic(decoded.pts, duration, decoded.dts)
-            if first is not None and pts < first:
-                self._passed, repaired = True, monotonic.repaired
-                continue
             if last is not None and pts >= last:
                 self._passed = True
                 return
+            if decoded.is_corrupt:  # before the start, too: what is shown may be built upon it
+                self._counts["damaged_frames"] += 1
+            if first is not None and pts < first:
+                self._passed, repaired = True, monotonic.repaired
+                continue
             if monotonic.repaired > repaired:
                 self._counts["repaired_timestamps"] += monotonic.repaired - repaired
                 repaired = monotonic.repaired
@@ -252,8 +254,6 @@ class VideoFile:
                 self._counts["corrupt_packets"] += 1
             for frame in frames:
                 check_size(frame, self._path, self._max_pixels)
-                if frame.is_corrupt:
-                    self._counts["damaged_frames"] += 1
                 yield frame
         if missing := frames_cut_off(self._path, self._container, self._stream, until=self._info.end):
             self._counts["missing_frames"] = missing
