@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from rtseg.errors import EXIT_PARTIAL, ConfigError, SourceError
+from rtseg.options import PICTURES
 
 MEMORY = 6 << 30
 ENDS = {0: "done", EXIT_PARTIAL: "partial", SourceError.exit_code: "refused", ConfigError.exit_code: "refused"}
@@ -70,7 +71,7 @@ def _child(file: Path, folder: Path, seconds: float | None) -> NoReturn:
             os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), number)
         from rtseg.cli.main import main
 
-        cut = [] if seconds is None or file.suffix in (".png", ".jpg", ".webp") else ["--end", str(seconds)]
+        cut = [] if seconds is None or file.suffix in PICTURES else ["--end", str(seconds)]
         try:
             main(["run", str(file), "-o", str(folder / "out.mkv"), "--codec", "h264:preset=ultrafast", *cut])
         except SystemExit as end:
