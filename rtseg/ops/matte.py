@@ -33,14 +33,17 @@ def drop_islands(mask: U8, *, low: int, high: int) -> U8:
     """  # fmt: skip
     height, width = mask.shape
     small = halve(mask) if width % 2 == height % 2 == 0 else mask
-    count, labels = cv2.connectedComponents(_at_least(low, small), ltype=cv2.CV_16U)
-    stays = np.zeros(count, np.uint8)
-    stays[labels[small >= high]] = 255
-    stays[0] = 0
-    if not stays.any():
+    areas = _at_least(low, small)
+    count, labels = cv2.connectedComponents(areas, ltype=cv2.CV_16U)
+    if count > 2:
+        stays = np.zeros(count, np.uint8)
+        stays[labels[small >= high]] = 255
+        stays[0] = 0
+        areas = stays[labels]
+    if cv2.minMaxLoc(small, areas)[1] < high:  # also where no area is left: that gives 0
         return np.zeros_like(mask)
     # A soft edge runs out under `low`: one more pixel all around is left alone.
-    support = cv2.dilate(stays[labels], _RING)
+    support = cv2.dilate(areas, _RING)
     if small is not mask:
         support = cv2.resize(support, (width, height), interpolation=cv2.INTER_NEAREST)
     return as_u8(cv2.min(mask, support))
