@@ -299,9 +299,10 @@ def _session(path: Path, wanted: Sequence[str], *, threads: int = 1, spinning: b
 
 
 def _loads_on_cpu(path: Path) -> bool:
+    """Whether the graph itself is sound, so that a failure elsewhere is the provider's."""
     try:
         _session(path, ("cpu",))
-    except Exception:
+    except Exception:  # as in _open_with: what broken files raise is no closed list
         return False
     return True
 
