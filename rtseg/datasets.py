@@ -1,14 +1,15 @@
 """Labelled pictures in folders, as training, evaluation and labelling read them.
 
-A set is a folder with `images/` and `masks/`, files of one stem belong together. However its masks are written
-(binary, class index, instance ids, soft alpha), what is read is the same: one soft plane a region, and where it is known.
+A set is a folder with `images/` and `masks/`; files of one stem belong together. However its masks are written
+(binary, class index, instance ids, soft alpha), what is read is the same: one soft plane a region, and where it
+is known.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -85,8 +86,8 @@ class DataSet(BaseModel):
         }
         if not images:
             raise ConfigError(
-                f"{self.folder} has no labelled pictures: it needs images/NAME.jpg (or {', '.join(IMAGE_SUFFIXES[1:])}) "
-                "and masks/NAME.png of the same names"
+                f"{self.folder} has no labelled pictures: it needs images/NAME.jpg (also "
+                f"{', '.join(IMAGE_SUFFIXES[1:])}) and masks/NAME.png of the same names"
             )
         return {stem: (images[stem], masks[stem]) for stem in sorted(images)}
 
@@ -117,9 +118,6 @@ class DataSet(BaseModel):
             )
         sample = Sample(stem, rgb, self._planes(values), *self._known(values))
         return head_to_chest(sample) if self.view == "head_to_chest" else sample
-
-    def __iter__(self) -> Iterator[Sample]:
-        return (self.read(stem) for stem in self.files)
 
     def _planes(self, values: NDArray[np.uint16]) -> dict[str, U8]:
         match self.kind:

@@ -1,0 +1,1 @@
+"""Training: recipes, data, networks, and the export to ONNX. The only package that imports torch; `rtseg[train]`."""

@@ -1,0 +1,192 @@
+"""The run itself: lightning's loop around our network, losses, samples, checkpoints and pictures."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchmetrics.classification import BinaryJaccardIndex
+
+from rtseg.errors import ConfigError
+from rtseg.train.checkpoints import SafetensorsIO, average_weights
+from rtseg.train.losses import consistency_loss, run_loss
+from rtseg.train.model import build_network
+from rtseg.train.recipe import Recipe
+from rtseg.train.samples import Batch, StepSampler, TrainingSamples, ValidationSamples
+from rtseg.train.sheet import PictureSheet
+
+log = logging.getLogger(__name__)
+
+
+class Learner(pl.LightningModule):
+    """A recipe's network on its way: losses, optimiser, schedule, and IoU of every region on what is held back."""
+
+    def __init__(self, recipe: Recipe, network: nn.Module) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.network = network
+        self.scores = nn.ModuleDict({region: BinaryJaccardIndex() for region in recipe.regions})
+
+    def forward(self, picture: Tensor) -> dict[str, Tensor]:
+        """Logits by head."""
+        return self.network(picture)  # type: ignore[no-any-return]
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        """The loss of a batch."""
+        image = batch["image"].to(memory_format=torch.channels_last)
+        weight = self.recipe.schedule.consistency
+        if weight:
+            both = self.network(torch.cat([image, batch["image2"].to(memory_format=torch.channels_last)]))
+            first = {name: logits[: len(image)] for name, logits in both.items()}
+            second = {name: logits[len(image) :] for name, logits in both.items()}
+            loss = (run_loss(self.recipe, first, batch) + run_loss(self.recipe, second, batch)) / 2
+            difference = consistency_loss(first, second)
+            self.log("consistency", difference)
+            loss = loss + weight * difference
+        else:
+            loss = run_loss(self.recipe, self.network(image), batch)
+        self.log("loss", loss, prog_bar=True)
+        self.log("rate", self.lr_schedulers().get_last_lr()[-1])  # type: ignore[union-attr]
+        return loss
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        """Count a batch of held-back pictures."""
+        logits = self.network(batch["image"])
+        size = batch["target"].shape[-2:]
+        first = 0
+        for head in self.recipe.heads:
+            full = nn.functional.interpolate(logits[head.name], size=size, mode="bilinear", align_corners=False)
+            for offset, region in enumerate(head.regions):
+                known = batch["known"][:, first + offset] > 0.5
+                target = batch["target"][:, first + offset] > 0.5
+                if known.any():
+                    self.scores[region].update(full[:, offset][known].sigmoid(), target[known])
+            first += len(head.regions)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the IoU of each region."""
+        for region, score in self.scores.items():
+            self.log(f"iou_{region}", score.compute(), prog_bar=True)
+            score.reset()
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; weights that come from elsewhere learn at the encoder's rate; warm-up, then a cosine to a hundredth."""
+        schedule = self.recipe.schedule
+        slow, fast = [], []
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                started = name.startswith("encoder.") and ".detail." not in f".{name}"
+                (slow if started and self.recipe.model.encoder.kind != "mobile" else fast).append(parameter)
+        groups = [{"params": fast, "lr": schedule.rate}]
+        if slow:
+            groups.append({"params": slow, "lr": schedule.rate * self.recipe.model.encoder.rate})
+        optimiser = torch.optim.AdamW(groups, weight_decay=schedule.decay)
+        planned = torch.optim.lr_scheduler.LambdaLR(optimiser, self._rate)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": planned, "interval": "step"}}
+
+    def _rate(self, step: int) -> float:
+        schedule = self.recipe.schedule
+        if step < schedule.warmup:
+            return (step + 1) / schedule.warmup
+        done = (step - schedule.warmup) / max(schedule.steps - schedule.warmup, 1)
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+def fit(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    resume: bool = True,
+    cache: Path | None = None,
+    workers: int = 0,
+    devices: int | str = 1,
+    accelerator: str = "auto",
+    precision: str = "32-true",
+    progress: bool = True,
+    stop_after: int | None = None,
+) -> dict[str, Tensor]:
+    """Train by the recipe into `folder`; the averaged weights, by the network's own names.
+
+    Leaves `last.safetensors` (a checkpoint a epoch, from which `resume` goes on), `metrics.csv`, TensorBoard logs and a
+    picture sheet an epoch. stop_after: leave after so many steps, as if killed, for tests. cache: for what teachers
+    say. Raises ConfigError for a folder that holds another recipe's run.
+    """
+    schedule = recipe.schedule
+    folder.mkdir(parents=True, exist_ok=True)
+    _claim(recipe, folder)
+    cache = cache or folder / "teachers"
+    pl.seed_everything(recipe.seed, workers=True, verbose=False)
+    network = build_network(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    training = TrainingSamples(recipe, cache=cache, sizes=_sizes(recipe))
+    validation = ValidationSamples(recipe, cache=cache)
+    last = folder / "last.safetensors"
+    callbacks: list[pl.Callback] = [
+        ModelCheckpoint(folder, filename="last", save_top_k=1, monitor=None, every_n_epochs=1, enable_version_counter=False),
+        PictureSheet(validation, folder / "sheets"),
+    ]
+    callbacks[0].FILE_EXTENSION = ".safetensors"  # type: ignore[attr-defined]
+    if schedule.ema:
+        callbacks.append(EMAWeightAveraging(decay=schedule.ema))
+    trainer = pl.Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        precision=precision,  # type: ignore[arg-type]
+        max_steps=stop_after or schedule.steps,
+        gradient_clip_val=schedule.clip,
+        callbacks=callbacks,
+        logger=[CSVLogger(folder, name="", version="csv"), TensorBoardLogger(folder, name="", version="tensorboard")],
+        plugins=[SafetensorsIO()],
+        log_every_n_steps=10,
+        num_sanity_val_steps=0,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        deterministic=True,
+    )
+    rank, world = trainer.global_rank, trainer.world_size
+    sampler = StepSampler(schedule.epoch * schedule.batch, rank=rank, world=world)
+    loader: DataLoader[Batch] = DataLoader(
+        training, batch_size=schedule.batch // world, sampler=sampler, num_workers=workers, persistent_workers=workers > 0
+    )
+    held: DataLoader[Batch] = DataLoader(validation, batch_size=schedule.batch)
+    learner = Learner(recipe, network)
+    trainer.fit(learner, loader, held if len(validation) else None, ckpt_path=str(last) if resume and last.exists() else None)
+    if stop_after is None:
+        trainer.save_checkpoint(last)
+    return average_weights(last) if last.exists() else dict(network.state_dict())
+
+
+def _sizes(recipe: Recipe) -> list[tuple[int, tuple[int, int]]]:
+    """(step before which, size) in order."""
+    schedule = recipe.schedule
+    steps = [(schedule.steps, recipe.model.size)]
+    if schedule.small and schedule.small_size:
+        steps.insert(0, (round(schedule.small * schedule.steps), schedule.small_size))
+    return steps
+
+
+def _claim(recipe: Recipe, folder: Path) -> None:
+    """Write the recipe's hash into the folder, or refuse one that belongs to another recipe."""
+    mark = folder / "recipe.sha256"
+    if mark.exists() and (found := mark.read_text().strip()) != recipe.hash:
+        raise ConfigError(
+            f"{folder} holds a run of another recipe ({found[:12]}, this is {recipe.hash[:12]}): choose another folder"
+        )
+    mark.write_text(recipe.hash + "\n")
+
+
+def batches(samples: TrainingSamples, count: int) -> Iterator[Batch]:
+    """The first batches of a run, for a look at what the network will see."""
+    size = samples._recipe.schedule.batch
+    for number in range(count):
+        items = [samples[number * size + index] for index in range(size)]
+        yield {key: torch.stack([item[key] for item in items]) for key in items[0]}

@@ -1,0 +1,155 @@
+"""A recipe's network, made and given its start weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import assert_never
+
+import onnx
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from rtseg.errors import ConfigError, ModelRejected
+from rtseg.train.blocks import InvertedResidual, fold_batch_norm
+from rtseg.train.encoders import (
+    MOBILE,
+    BlockEncoder,
+    GraphEncoder,
+    ShrunkEncoder,
+    lite0_encoder,
+)
+from rtseg.train.graph import load_graph
+from rtseg.train.networks import SegmentationNetwork
+from rtseg.train.recipe import EncoderOptions, NetworkOptions, Recipe
+
+
+def build_network(recipe: Recipe) -> nn.Module:
+    """The module that turns RGB 0..1 BxCxHxW into logits by head, with the recipe's start weights.
+
+    Raises ConfigError for options that do not go together, ModelRejected for files that do not fit.
+    """
+    options = recipe.model
+    torch.manual_seed(recipe.seed)
+    match options.architecture:
+        case "network":
+            heads = {head.name: (len(head.regions), head.stride) for head in recipe.heads}
+            encoder = build_encoder(options.encoder, options.size)
+            if len(options.widths) != len(encoder.channels):
+                raise ConfigError(
+                    f"model.widths has {len(options.widths)} numbers, this encoder has {len(encoder.channels)} levels: "
+                    "give one width a level, coarsest first"
+                )
+            network: nn.Module = SegmentationNetwork(encoder, heads, widths=options.widths, stages=options.stages)
+            if options.start is not None:
+                load_start(network, options.start)
+        case "onnx":
+            if options.start is None:
+                raise ConfigError("architecture 'onnx' goes on from a graph: give model.start")
+            network = GraphNetwork(options.start, [head.name for head in recipe.heads], grow=options.grow, size=options.size)
+        case "segformer":
+            from rtseg.train.segformer import SegformerNetwork
+
+            network = SegformerNetwork(recipe)
+        case _:
+            assert_never(options.architecture)
+    return network
+
+
+def build_encoder(options: EncoderOptions, size: tuple[int, int]) -> BlockEncoder | GraphEncoder | ShrunkEncoder:
+    """The encoder with its weights; the first `frozen` blocks (or tensors of a graph) do not learn."""
+    inner: BlockEncoder | GraphEncoder
+    match options.kind:
+        case "mobile":
+            inner = BlockEncoder(MOBILE, stem=16, width=options.width, blocks=options.blocks)
+        case "lite0":
+            inner = lite0_encoder(options.file, blocks=options.blocks)
+        case "onnx":
+            if options.file is None or not options.taps:
+                raise ConfigError("an encoder of kind 'onnx' needs a file and taps, names of values in its graph")
+            inner = GraphEncoder(
+                options.file,
+                taps=options.taps,
+                size=(size[0] // options.shrink, size[1] // options.shrink),
+                scale=options.scale,
+                bgr=options.bgr,
+            )
+        case _:
+            assert_never(options.kind)
+    if options.frozen:
+        parts = [inner.stem, *inner.blocks] if isinstance(inner, BlockEncoder) else []
+        for part in parts[: options.frozen]:
+            part.requires_grad_(False)
+        if isinstance(inner, GraphEncoder):
+            for parameter in list(inner.parameters())[: options.frozen]:
+                parameter.requires_grad_(False)
+    return ShrunkEncoder(inner) if options.shrink == 2 else inner
+
+
+class GraphNetwork(nn.Module):
+    """A whole published graph as the network to train: its outputs before the last sigmoid are the logits.
+
+    grow: residual blocks, zero at first, that are added where the graph is coarsest: the function starts unchanged.
+    """
+
+    def __init__(self, path: Path, heads: list[str], *, grow: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        model = onnx.load(path)
+        logits = []
+        for port in model.graph.output:
+            name, node = _source(model, port.name)
+            if node.op_type != "Sigmoid":
+                raise ModelRejected(f"{path}: output {port.name!r} does not end in a sigmoid, so its logits are unknown")
+            logits.append(node.input[0])
+        if len(logits) != len(heads):
+            raise ModelRejected(f"{path} has {len(logits)} outputs, the recipe {len(heads)} heads: name as many")
+        self.graph = load_graph(path, outputs=logits)
+        self._heads = heads
+        if grow:
+            at, channels = self.graph.coarsest(size)
+            blocks = [InvertedResidual(channels, channels, kernel=5, expand=4) for _ in range(grow)]
+            for block in blocks:
+                nn.init.zeros_(block.project.norm.weight)  # type: ignore[arg-type]
+            self.graph.grown = nn.Sequential(*blocks)
+            self.graph.grown_at = at
+
+    def forward(self, picture: Tensor) -> dict[str, Tensor]:
+        """Logits by head, in the order of the graph's outputs."""
+        return dict(zip(self._heads, self.graph(picture), strict=True))
+
+
+def load_start(network: nn.Module, path: Path) -> None:
+    """Weights of an earlier export (ONNX) or run (safetensors) into a network of the same recipe.
+
+    An export has no batch norm: the network's own is folded away first, so it goes on without. Tensors that are
+    missing or have other shapes (a new head) keep their random start; ModelRejected where nothing fits.
+    """
+    tensors = initialisers(path) if path.suffix == ".onnx" else load_file(path)
+    if not any("norm" in name for name in tensors):
+        network.eval()
+        fold_batch_norm(network)
+        network.train()
+    own = network.state_dict()
+    fitting = {name: t for name, t in tensors.items() if name in own and own[name].shape == t.shape}
+    if not fitting:
+        raise ModelRejected(f"{path} has no tensor that fits this network: it was made by another architecture")
+    network.load_state_dict(fitting, strict=False)
+
+
+def initialisers(path: Path) -> Mapping[str, Tensor]:
+    """The weights of an export under the network's own names."""
+    try:
+        model = onnx.load(path)
+    except Exception as error:  # protobuf's own and more
+        raise ModelRejected(f"{path} is not an ONNX model: {error}") from error
+    return {
+        tensor.name.removeprefix("network."): torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy())
+        for tensor in model.graph.initializer
+    }
+
+
+def _source(model: onnx.ModelProto, name: str) -> tuple[str, onnx.NodeProto]:
+    """The node that makes a value, past identities."""
+    node = next(node for node in model.graph.node if name in node.output)
+    return _source(model, node.input[0]) if node.op_type == "Identity" else (name, node)

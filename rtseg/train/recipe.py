@@ -1,0 +1,262 @@
+"""A training run as data: the TOML file that `rtseg train` takes, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rtseg.datasets import DataSet
+from rtseg.errors import ConfigError
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Side = Annotated[int, Field(ge=32, le=2048, multiple_of=16)]
+Size = tuple[Side, Side]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EncoderOptions(_Table):
+    """Which encoder, and where its weights are.
+
+    kind: "mobile" (ours, from scratch), "lite0" (EfficientNet-Lite0), "onnx" (values of a published graph). file:
+    safetensors or ONNX. blocks: how many inverted residuals are kept. taps, scale, bgr: see `GraphEncoder`.
+    frozen: how many of the first parameters stay as they are, as a share. rate: of the learning rate.
+    """
+
+    kind: Literal["mobile", "lite0", "onnx"] = "mobile"
+    file: Path | None = None
+    blocks: Annotated[int, Field(ge=1)] | None = None
+    width: Positive = 1.0
+    taps: tuple[str, ...] = ()
+    scale: Positive = 1.0
+    bgr: bool = False
+    shrink: Literal[1, 2] = 1
+    frozen: Annotated[int, Field(ge=0)] = 0
+    rate: Share = 0.3
+
+
+class NetworkOptions(_Table):
+    """What is trained. size: width and height of its input. widths: of the decoder, coarsest first.
+
+    architecture: "network" is ours; "onnx" goes on from a whole published graph, `start`; "segformer" takes a
+    checkpoint of transformers. start: weights to go on from, a safetensors or ONNX file that an earlier run exported.
+    """
+
+    architecture: Literal["network", "onnx", "segformer"] = "network"
+    size: Size
+    encoder: EncoderOptions = EncoderOptions()
+    widths: tuple[Annotated[int, Field(ge=8, multiple_of=8)], ...] = (64, 32, 24, 16)
+    stages: Annotated[int, Field(ge=1, le=4)] = 1
+    start: Path | None = None
+    grow: Annotated[int, Field(ge=0)] = 0
+    checkpoint: str | None = None
+
+
+class HeadOptions(_Table):
+    """One output of the network: regions that share a map, and how they are learnt.
+
+    stride: of the map, in pixels of the input. weight: of its loss. dice: share of the dice loss beside the
+    cross-entropy. edge: how much more pixels at an edge count. positive: how much more pixels of the region count.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    regions: Annotated[tuple[str, ...], Field(min_length=1)]
+    stride: Literal[1, 2, 4, 8] = 1
+    weight: Positive = 1.0
+    dice: Share = 0.5
+    edge: Annotated[float, Field(ge=0.0)] = 0.0
+    positive: Positive = 1.0
+
+
+class DataOptions(DataSet):
+    """A set, and how its pictures are drawn. scene: which imitation it gets, "person", "road" or "cells"."""
+
+    scene: Literal["person", "road", "cells", "plain"] = "plain"
+    derive: Literal["none", "border"] = "none"
+
+
+class ClipOptions(_Table):
+    """Unlabelled footage that teachers label: a video, every `every`-th frame of it."""
+
+    path: Path
+    every: Annotated[int, Field(ge=1)] = 5
+    weight: Positive = 1.0
+    scene: Literal["person", "road", "plain"] = "plain"
+
+    @property
+    def title(self) -> str:
+        """The name in caches."""
+        return self.path.stem
+
+
+class TeacherOptions(_Table):
+    """A model whose opinion is asked about pictures.
+
+    model: a card. use: "fill" labels regions that a set does not know; "ignore" makes unknown what the label denies
+    but the teacher sees, such as bystanders; "distil" is asked about every augmented picture and is learnt from
+    beside the labels, `weight` of the loss. sets: names of sets and clips, empty for all. regions: the model's
+    name of a region -> ours.
+    """
+
+    model: str
+    use: Literal["fill", "ignore", "distil"]
+    regions: dict[str, str]
+    sets: tuple[str, ...] = ()
+    weight: Share = 0.5
+    sure: Share = 0.0
+
+
+class BackgroundOptions(_Table):
+    """Pictures to put a subject before. folder: with `images/`, and `masks/` where what must not show is labelled.
+
+    absent: only pictures whose mask has none of these values are taken. fill: pictures with the subject (mask over 0)
+    are taken too, and the subject is painted over with its surroundings.
+    """
+
+    folder: Path
+    absent: tuple[int, ...] = ()
+    fill: bool = False
+
+
+class AugmentOptions(_Table):
+    """How pictures are changed; each number is how often.
+
+    background: replaced by another picture without the subject. empty: a background alone. bystander: a second
+    person beside the first. weather: rain, dusk, night, glare, a dirty windscreen. cabin: bonnets, pillars and wipers.
+    sensor: noise, blur, exposure, compression. upper: cut as a webcam would. zoom: share of the picture that is shown.
+    """
+
+    background: Share = 0.0
+    empty: Share = 0.0
+    bystander: Share = 0.0
+    upper: Share = 0.0
+    flip: Share = 0.5
+    rotate: Annotated[float, Field(ge=0.0, le=45.0)] = 5.0
+    zoom: tuple[Positive, Positive] = (0.5, 1.0)
+    sensor: Share = 0.7
+    weather: Share = 0.0
+    cabin: Share = 0.0
+    backgrounds: tuple[BackgroundOptions, ...] = ()
+
+
+class ScheduleOptions(_Table):
+    """How long and how fast. steps in all; a checkpoint, a validation and a picture sheet every `epoch` steps.
+
+    small: share of the steps that are made at `small_size`, which costs less. consistency: weight of the difference
+    between two renderings of the same picture, against flicker.
+    """
+
+    steps: Annotated[int, Field(ge=1)]
+    epoch: Annotated[int, Field(ge=1)] = 250
+    batch: Annotated[int, Field(ge=1)] = 16
+    rate: Positive = 1e-3
+    decay: Annotated[float, Field(ge=0.0)] = 1e-4
+    warmup: Annotated[int, Field(ge=0)] = 100
+    clip: Positive = 1.0
+    ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.998
+    small: Share = 0.0
+    small_size: Size | None = None
+    consistency: Annotated[float, Field(ge=0.0)] = 0.0
+
+
+class CardOptions(_Table):
+    """What the card says that training cannot know."""
+
+    description: str
+    licence: str
+    source: str
+    data: str
+    palette: dict[str, str] = {}
+
+
+class Recipe(_Table):
+    """Everything about a run. name: of the model and its files. seed: all chance comes from it."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    seed: int = 1
+    model: NetworkOptions
+    heads: Annotated[tuple[HeadOptions, ...], Field(min_length=1)]
+    data: Annotated[tuple[DataOptions, ...], Field(min_length=1)]
+    clips: tuple[ClipOptions, ...] = ()
+    teachers: tuple[TeacherOptions, ...] = ()
+    augment: AugmentOptions = AugmentOptions()
+    schedule: ScheduleOptions
+    card: CardOptions
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Of all heads, in order."""
+        return tuple(region for head in self.heads for region in head.regions)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what the recipe says, for cards."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.regions)) != len(self.regions):
+            raise ValueError(f"each region belongs to one head, not {list(self.regions)}")
+        learnt = {region for data in self.data for region in data.regions}
+        learnt |= {"border"} if any(data.derive == "border" for data in self.data) else set()
+        learnt |= {ours for teacher in self.teachers for ours in teacher.regions.values()}
+        if missing := [region for region in self.regions if region not in learnt]:
+            raise ValueError(f"no set and no teacher labels {', '.join(missing)}: add one, or drop it from the heads")
+        known = {data.title for data in self.data} | {clip.title for clip in self.clips}
+        for teacher in self.teachers:
+            if strangers := sorted(set(teacher.sets) - known):
+                raise ValueError(f"teacher {teacher.model!r} names {strangers}, known sets are {sorted(known)}")
+        return self
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a TOML file; relative paths start at its folder, ${NAME} is the environment's.
+
+    Raises ConfigError for what cannot be read, is no TOML, or is no recipe.
+    """
+    try:
+        text = expand(path.read_text(encoding="utf-8"), path)
+        values = _absolute(tomllib.loads(text), path.resolve().parent)
+        return Recipe.model_validate(values)
+    except OSError as error:
+        raise ConfigError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{path} is not a recipe: {problems}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not a TOML file: {error}") from error
+
+
+def expand(text: str, path: Path) -> str:
+    """${NAME} replaced by the environment; ConfigError for a variable that is not set."""
+
+    def value(match: re.Match[str]) -> str:
+        if (found := os.environ.get(match[1])) is None:
+            raise ConfigError(f"{path} uses ${{{match[1]}}}, which is not set: export {match[1]}=/a/folder")
+        return found.replace("\\", "/")
+
+    return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", value, text)
+
+
+_PATHS = {"folder", "file", "path", "start"}
+
+
+def _absolute(values: Any, folder: Path) -> Any:
+    if isinstance(values, list):
+        return [_absolute(value, folder) for value in values]
+    if not isinstance(values, dict):
+        return values
+    made = {key: _absolute(value, folder) for key, value in values.items()}
+    for key in _PATHS & set(made):
+        if isinstance(made[key], str):
+            made[key] = str(folder / Path(made[key]).expanduser())
+    return made
