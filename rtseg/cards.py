@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from rtseg.errors import ModelNotFound, ModelRejected
+from rtseg.ops.colour import Matrix
 
 Triple = tuple[float, float, float]
 Positive = Annotated[float, Field(gt=0)]
@@ -20,14 +21,16 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 class CardInput(BaseModel):
     """How a picture becomes the input tensor: float32 1x3xHxW, (pixel / scale - mean) / std per channel.
 
-    size: width, height. colour: order of the channels. fit: "stretch", or "letterbox" (kept aspect, centred,
+    size: width, height. colour: what the channels are, for "yuv" in `matrix` and `full_range`. fit: "stretch", or "letterbox" (kept aspect, centred,
     padded with `pad`, a pixel value 0..255).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     name: str
     size: tuple[Side, Side]
-    colour: Literal["rgb", "bgr"] = "rgb"
+    colour: Literal["rgb", "bgr", "yuv"] = "rgb"
+    matrix: Matrix = "bt601"
+    full_range: bool = True
     fit: Literal["stretch", "letterbox"] = "stretch"
     pad: Annotated[int, Field(ge=0, le=255)] = 114
     scale: Positive = 255.0
@@ -60,8 +63,8 @@ class Card(BaseModel):
 
     name: what `--model` takes. file: name of the weights, beside the card or in a searched folder. sha256: of the
     weights, 64 hexadecimal digits. licence: of the weights. source: who made them, from what. url: where
-    they can be had, None if nowhere. data: what they were trained on, with its terms. names: of the regions or
-    classes, in order. palette: name -> "#rrggbb". metrics: published or measured figures.
+    they can be had, None if nowhere. data: what they were trained on, with its terms. recipe: SHA-256 of what they
+    were trained by, for our own. names: of the regions or classes, in order. palette: name -> "#rrggbb". metrics: published or measured figures.
     external: file -> sha256 of weights that the graph keeps outside itself, beside it; usually none.
     """
 
@@ -75,6 +78,7 @@ class Card(BaseModel):
     source: str
     url: Annotated[str, Field(pattern=r"^https://")] | None = None
     data: str = ""
+    recipe: str = ""
     input: CardInput
     outputs: Annotated[tuple[CardOutput, ...], Field(min_length=1)]
     names: Annotated[tuple[Name, ...], Field(min_length=1)]

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, NamedTuple, Self
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import FrameError
-from rtseg.ops.arrays import U8
+from rtseg.ops.arrays import U8, as_u8
 from rtseg.ops.colour import Colour, merge_rgb, rgb_to_planes
+from rtseg.ops.fit import convert
 from rtseg.ops.resize import resize
 
 
@@ -123,6 +125,11 @@ class Frame:
         if key not in self._cache:
             self._cache[key] = _read_only(merge_rgb(self.luma(size), *self._chroma(size), self.colour))
         return self._cache[key]  # type: ignore[no-any-return]
+
+    def resized_yuv(self, size: tuple[int, int], colour: Colour) -> U8:
+        """Y, U and V in `colour` as uint8 HxWx3 at `size` (width, height): what networks take that know no RGB."""
+        small = (self.luma(size), *self._chroma(size))
+        return as_u8(cv2.merge(convert(small, self.colour, colour)))
 
     def with_planes(self, planes: tuple[U8, U8, U8], *, alpha: U8 | None = None) -> Frame:
         """The same moment with other pixels: index, pts, colour and times are kept."""

@@ -40,14 +40,14 @@ def letterbox(size: tuple[int, int], into: tuple[int, int]) -> Window:
 
 @dataclass(frozen=True, slots=True)
 class InputFormat:
-    """How RGB becomes an input tensor: (pixel / scale - mean) / std per channel, stretched or letterboxed.
+    """How a picture becomes an input tensor: (pixel / scale - mean) / std per channel, stretched or letterboxed.
 
-    size: width, height. colour: order of the tensor's channels, to which mean and std belong. pad: the grey,
+    size: width, height. colour: what the tensor's channels are, to which mean and std belong. pad: the grey,
     0..255, around a letterboxed picture.
     """
 
     size: tuple[int, int]
-    colour: Literal["rgb", "bgr"] = "rgb"
+    colour: Literal["rgb", "bgr", "yuv"] = "rgb"
     fit: Literal["stretch", "letterbox"] = "stretch"
     pad: int = 114
     scale: float = 255.0
@@ -70,12 +70,12 @@ class InputFormat:
         """The part of the tensor that a picture of `size` (width, height) fills."""
         return letterbox(size, self.size) if self.fit == "letterbox" else Window(0, 0, *self.size)
 
-    def write(self, rgb: U8, window: Window, tensor: F32) -> None:
-        """RGB uint8 hxwx3 of the window's size into `tensor`, float32 1x3xHxW, and the padding around it."""
+    def write(self, picture: U8, window: Window, tensor: F32) -> None:
+        """RGB (or YUV) uint8 hxwx3 of the window's size into `tensor`, float32 1x3xHxW, and the padding around it."""
         x, y, width, height = window
-        channels = cv2.split(rgb)
+        channels = cv2.split(picture)
         for channel, target, (gain, shift) in zip(
-            channels if self.colour == "rgb" else channels[::-1], tensor[0], self._gain_shift, strict=True
+            channels[::-1] if self.colour == "bgr" else channels, tensor[0], self._gain_shift, strict=True
         ):
             inside = target[y : y + height, x : x + width]
             np.multiply(channel, gain, out=inside)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from rtseg.cards import Card
 from rtseg.errors import InferenceFailed, ModelRejected
-from rtseg.ops.arrays import F32, as_f32
+from rtseg.ops.arrays import F32, U8, as_f32
+from rtseg.ops.colour import Colour
 from rtseg.ops.tensors import InputFormat, Window
 from rtseg.types import Engine, Frame
 
@@ -36,7 +37,7 @@ class Network:
 
     def __init__(self, card: Card, engine: BoundEngine) -> None:
         self.card = card
-        self.layout = InputFormat(**card.input.model_dump(exclude={"name"}))
+        self.layout = InputFormat(**card.input.model_dump(exclude={"name", "matrix", "full_range"}))
         self._engine = engine
         tensor = engine.inputs.get(card.input.name)
         if tensor is None or tensor.shape != self.layout.shape or tensor.dtype != np.float32:
@@ -50,9 +51,15 @@ class Network:
     def run(self, frame: Frame) -> tuple[Mapping[str, F32], Window]:
         """Every output of the card by name, float32 CxHxW, and the part of the input that the frame filled."""
         window = self.layout.window(frame.size)
-        self.layout.write(frame.resized((window.width, window.height)), window, self._tensor)
+        self.layout.write(self._picture(frame, (window.width, window.height)), window, self._tensor)
         outputs = self._engine.run()
         return {output.name: self._plane(outputs, output.name) for output in self.card.outputs}, window
+
+    def _picture(self, frame: Frame, size: tuple[int, int]) -> U8:
+        wanted = self.card.input
+        if wanted.colour == "yuv":
+            return frame.resized_yuv(size, Colour(wanted.matrix, wanted.full_range))
+        return frame.resized(size)
 
     def _plane(self, outputs: Mapping[str, NDArray[Any]], name: str) -> F32:
         array = outputs.get(name)

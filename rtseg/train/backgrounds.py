@@ -44,7 +44,12 @@ def paint_over(rgb: U8, subject: np.ndarray) -> U8:
     small = max(1, width // 4), max(1, height // 4)
     mask = cv2.resize(subject.astype(np.uint8) * 255, small, interpolation=cv2.INTER_AREA)
     hole = cv2.dilate(mask, np.ones((7, 7), np.uint8))
-    filled = cv2.inpaint(cv2.resize(rgb, small, interpolation=cv2.INTER_AREA), np.where(hole > 0, 255, 0).astype(np.uint8), 3, cv2.INPAINT_TELEA)
+    filled = cv2.inpaint(
+        cv2.resize(rgb, small, interpolation=cv2.INTER_AREA),
+        np.where(hole > 0, 255, 0).astype(np.uint8),
+        3,
+        cv2.INPAINT_TELEA,
+    )
     alpha = cv2.GaussianBlur(cv2.resize(hole, (width, height)), (0, 0), 2).astype(np.float32)[..., None] / 255
     return as_u8((cv2.resize(filled, (width, height)) * alpha + rgb * (1 - alpha)).astype(np.uint8))
 

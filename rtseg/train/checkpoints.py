@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -31,7 +30,9 @@ class SafetensorsIO(CheckpointIO):
         save_file(tensors, part, metadata={"checkpoint": json.dumps(tree)})
         part.replace(target)
 
-    def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> dict[str, Any]:
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
         """Read it back; ConfigError for a file that is none of ours."""
         try:
             with safe_open(path, framework="pt", device="cpu") as file:
@@ -85,4 +86,4 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
 def average_weights(path: Path) -> dict[str, Tensor]:
     """The network's averaged weights in a checkpoint, by the network's own names."""
     state = SafetensorsIO().load_checkpoint(path)["state_dict"]
-    return {name.removeprefix("network."): tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
+    return {name.removeprefix("network."): t for name, t in state.items() if name.startswith("network.")}

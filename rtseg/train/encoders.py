@@ -54,7 +54,13 @@ class BlockEncoder(nn.Module):
     """
 
     def __init__(
-        self, rows: Rows, *, stem: int = 32, width: float = 1.0, blocks: int | None = None, activation: type[nn.Module] = nn.ReLU
+        self,
+        rows: Rows,
+        *,
+        stem: int = 32,
+        width: float = 1.0,
+        blocks: int | None = None,
+        activation: type[nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
         channels = round_channels(stem * width)
@@ -93,7 +99,9 @@ class GraphEncoder(nn.Module):
     scale: what RGB 0..1 is multiplied with before the graph; bgr: whether it wants blue first.
     """
 
-    def __init__(self, path: Path, *, taps: Sequence[str], size: tuple[int, int], scale: float = 1.0, bgr: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, taps: Sequence[str], size: tuple[int, int], scale: float = 1.0, bgr: bool = False
+    ) -> None:
         super().__init__()
         self.graph = load_graph(path, outputs=taps)
         self._scale, self._bgr = scale, bgr
@@ -147,7 +155,9 @@ def fold_normalisation(conv: nn.Module, *, mean: Sequence[float], std: Sequence[
 def _load(encoder: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     wanted = encoder.state_dict()
     if missing := sorted(name for name in wanted if name not in tensors):
-        raise ModelRejected(f"{path} lacks {missing[0]} and {len(missing) - 1} others: make it with scripts/lite0_encoder")
+        raise ModelRejected(
+            f"{path} lacks {missing[0]} and {len(missing) - 1} others: make it with scripts/lite0_encoder"
+        )
     encoder.load_state_dict({name: tensors[name] for name in wanted})
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,11 +125,13 @@ def fit(
     cache = cache or folder / "teachers"
     pl.seed_everything(recipe.seed, workers=True, verbose=False)
     network = build_network(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    training = TrainingSamples(recipe, cache=cache, sizes=_sizes(recipe))
+    training = TrainingSamples(recipe, cache=cache, sizes=sizes_of(recipe))
     validation = ValidationSamples(recipe, cache=cache)
     last = folder / "last.safetensors"
     callbacks: list[pl.Callback] = [
-        ModelCheckpoint(folder, filename="last", save_top_k=1, monitor=None, every_n_epochs=1, enable_version_counter=False),
+        ModelCheckpoint(
+            folder, filename="last", save_top_k=1, monitor=None, every_n_epochs=1, enable_version_counter=False
+        ),
         PictureSheet(validation, folder / "sheets"),
     ]
     callbacks[0].FILE_EXTENSION = ".safetensors"  # type: ignore[attr-defined]
@@ -155,17 +156,23 @@ def fit(
     rank, world = trainer.global_rank, trainer.world_size
     sampler = StepSampler(schedule.epoch * schedule.batch, rank=rank, world=world)
     loader: DataLoader[Batch] = DataLoader(
-        training, batch_size=schedule.batch // world, sampler=sampler, num_workers=workers, persistent_workers=workers > 0
+        training,
+        batch_size=schedule.batch // world,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
     )
     held: DataLoader[Batch] = DataLoader(validation, batch_size=schedule.batch)
     learner = Learner(recipe, network)
-    trainer.fit(learner, loader, held if len(validation) else None, ckpt_path=str(last) if resume and last.exists() else None)
+    trainer.fit(
+        learner, loader, held if len(validation) else None, ckpt_path=str(last) if resume and last.exists() else None
+    )
     if stop_after is None:
         trainer.save_checkpoint(last)
     return average_weights(last) if last.exists() else dict(network.state_dict())
 
 
-def _sizes(recipe: Recipe) -> list[tuple[int, tuple[int, int]]]:
+def sizes_of(recipe: Recipe) -> list[tuple[int, tuple[int, int]]]:
     """(step before which, size) in order."""
     schedule = recipe.schedule
     steps = [(schedule.steps, recipe.model.size)]
@@ -182,11 +189,3 @@ def _claim(recipe: Recipe, folder: Path) -> None:
             f"{folder} holds a run of another recipe ({found[:12]}, this is {recipe.hash[:12]}): choose another folder"
         )
     mark.write_text(recipe.hash + "\n")
-
-
-def batches(samples: TrainingSamples, count: int) -> Iterator[Batch]:
-    """The first batches of a run, for a look at what the network will see."""
-    size = samples._recipe.schedule.batch
-    for number in range(count):
-        items = [samples[number * size + index] for index in range(size)]
-        yield {key: torch.stack([item[key] for item in items]) for key in items[0]}

@@ -51,7 +51,9 @@ class OnnxGraph(nn.Module):
         for node in self._nodes:
             if node.op_type not in OPERATORS:
                 known = ", ".join(sorted(OPERATORS))
-                raise ModelRejected(f"training cannot start from a graph with {node.op_type}: known operators are {known}")
+                raise ModelRejected(
+                    f"training cannot start from a graph with {node.op_type}: known operators are {known}"
+                )
 
     def forward(self, picture: Tensor) -> list[Tensor]:
         """The chosen values for a batch of inputs."""
@@ -143,7 +145,12 @@ def _conv(v: Sequence[Any], a: Attributes) -> Tensor:
 
 def _conv_transpose(v: Sequence[Any], a: Attributes) -> Tensor:
     return functional.conv_transpose2d(
-        v[0], v[1], v[2] if len(v) > 2 else None, a.get("strides", [1, 1]), a.get("pads", [0, 0])[:2], groups=a.get("group", 1)
+        v[0],
+        v[1],
+        v[2] if len(v) > 2 else None,
+        a.get("strides", [1, 1]),
+        a.get("pads", [0, 0])[:2],
+        groups=a.get("group", 1),
     )
 
 

@@ -24,7 +24,9 @@ def run_loss(recipe: Recipe, logits: Mapping[str, Tensor], batch: Mapping[str, T
         loss = head_loss(head, found, target, (known > 0.999).float())
         if "teacher" in batch:
             taught = batch["teacher_known"][:, part, None, None].expand_as(found)
-            soft = functional.binary_cross_entropy_with_logits(found, _to(batch["teacher"][:, part], found), reduction="none")
+            soft = functional.binary_cross_entropy_with_logits(
+                found, _to(batch["teacher"][:, part], found), reduction="none"
+            )
             loss = (1 - share) * loss + share * (soft * taught).sum() / taught.sum().clamp(min=1)
         total = total + head.weight * loss
     return total

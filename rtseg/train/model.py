@@ -47,7 +47,9 @@ def build_network(recipe: Recipe) -> nn.Module:
         case "onnx":
             if options.start is None:
                 raise ConfigError("architecture 'onnx' goes on from a graph: give model.start")
-            network = GraphNetwork(options.start, [head.name for head in recipe.heads], grow=options.grow, size=options.size)
+            network = GraphNetwork(
+                options.start, [head.name for head in recipe.heads], grow=options.grow, size=options.size
+            )
         case "segformer":
             from rtseg.train.segformer import SegformerNetwork
 
@@ -98,9 +100,11 @@ class GraphNetwork(nn.Module):
         model = onnx.load(path)
         logits = []
         for port in model.graph.output:
-            name, node = _source(model, port.name)
+            node = _source(model, port.name)
             if node.op_type != "Sigmoid":
-                raise ModelRejected(f"{path}: output {port.name!r} does not end in a sigmoid, so its logits are unknown")
+                raise ModelRejected(
+                    f"{path}: output {port.name!r} does not end in a sigmoid, so its logits are unknown"
+                )
             logits.append(node.input[0])
         if len(logits) != len(heads):
             raise ModelRejected(f"{path} has {len(logits)} outputs, the recipe {len(heads)} heads: name as many")
@@ -149,7 +153,7 @@ def initialisers(path: Path) -> Mapping[str, Tensor]:
     }
 
 
-def _source(model: onnx.ModelProto, name: str) -> tuple[str, onnx.NodeProto]:
+def _source(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
     """The node that makes a value, past identities."""
     node = next(node for node in model.graph.node if name in node.output)
-    return _source(model, node.input[0]) if node.op_type == "Identity" else (name, node)
+    return _source(model, node.input[0]) if node.op_type == "Identity" else node

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset, Sampler
 from rtseg.build import build_source
 from rtseg.config import VideoSource
 from rtseg.errors import ConfigError
-from rtseg.ops.arrays import U8, as_u8
+from rtseg.ops.arrays import U8
 from rtseg.train.augment import Scene, before, beside, view
 from rtseg.train.backgrounds import Backgrounds, at_most
 from rtseg.train.derive import borders
@@ -156,7 +156,11 @@ class TrainingSamples(Dataset[Batch]):
 
     def _render(self, scene: Scene, kind: str, size: tuple[int, int], chance: Generator) -> Batch:
         first = self._spoil(scene.rgb, kind, chance)
-        item = {"image": _tensor(first.transpose(2, 0, 1)), "target": _tensor(scene.planes), "known": _tensor(scene.known)}
+        item = {
+            "image": _tensor(first.transpose(2, 0, 1)),
+            "target": _tensor(scene.planes),
+            "known": _tensor(scene.known),
+        }
         if self._recipe.schedule.consistency:
             item["image2"] = _tensor(nudge(first, chance).transpose(2, 0, 1))
         for teacher in self._teachers:
@@ -198,9 +202,7 @@ class ValidationSamples(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         pool, stem = self._items[index]
         scene = pool[stem]
-        resized = [
-            cv2.resize(part, self._size, interpolation=cv2.INTER_AREA) for part in (scene.rgb, *scene.planes)
-        ]
+        resized = [cv2.resize(part, self._size, interpolation=cv2.INTER_AREA) for part in (scene.rgb, *scene.planes)]
         known = [cv2.resize(part, self._size, interpolation=cv2.INTER_NEAREST) for part in scene.known]
         return {
             "image": _tensor(resized[0].transpose(2, 0, 1)),

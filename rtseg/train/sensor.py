@@ -54,7 +54,7 @@ def soften(rgb: U8, chance: Generator) -> U8:
         angle = chance.uniform(0, np.pi)
         middle = (length - 1) / 2
         reach = np.array([np.cos(angle), np.sin(angle)]) * middle
-        start, end = (tuple(int(round(v)) for v in (middle + s * reach)) for s in (-1, 1))
+        start, end = (tuple(round(v) for v in (middle + s * reach)) for s in (-1, 1))
         cv2.line(kernel, start, end, 1.0)
         return as_u8(cv2.filter2D(rgb, -1, kernel / kernel.sum()))
     height, width = rgb.shape[:2]

@@ -1,0 +1,91 @@
+"""From a recipe to weights in a folder: what the commands call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from rtseg.errors import ConfigError
+from rtseg.ops.arrays import U8
+from rtseg.train.checkpoints import average_weights
+from rtseg.train.export import Export, export
+from rtseg.train.fit import fit, sizes_of
+from rtseg.train.model import build_network
+from rtseg.train.recipe import Recipe, read_recipe
+from rtseg.train.samples import TrainingSamples, ValidationSamples
+from rtseg.train.sheet import grid, tint
+
+
+def open_recipe(path: Path, *, steps: int | None = None, seed: int | None = None) -> Recipe:
+    """A recipe with a few values replaced; what `read_recipe` raises."""
+    recipe = read_recipe(path)
+    if steps is not None:
+        recipe = recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update={"steps": steps})})
+    return recipe if seed is None else recipe.model_copy(update={"seed": seed})
+
+
+def train_and_export(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    resume: bool = True,
+    cache: Path | None = None,
+    workers: int = 0,
+    threads: int = 2,
+    accelerator: str = "auto",
+    devices: int = 1,
+    precision: str = "32-true",
+    progress: bool = True,
+) -> Export:
+    """Train into `folder`, going on where a run before ended, and leave NAME.onnx and NAME.toml there."""
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(1)
+    fit(
+        recipe,
+        folder,
+        resume=resume,
+        cache=cache,
+        workers=workers,
+        accelerator=accelerator,
+        devices=devices,
+        precision=precision,
+        progress=progress,
+    )
+    return export_run(recipe, folder, folder, cache=cache)
+
+
+def export_run(recipe: Recipe, run: Path, output: Path, *, planes: bool = False, cache: Path | None = None) -> Export:
+    """Write the averaged weights of a run's last checkpoint; ConfigError where there is none."""
+    last = run / "last.safetensors"
+    if not last.is_file():
+        raise ConfigError(f"{run} has no checkpoint {last.name}: train first, or name the folder of the run with --run")
+    network = build_network(recipe)
+    network.load_state_dict(average_weights(last))
+    samples = ValidationSamples(recipe, cache=cache or run / "teachers", limit=3)
+    pictures = [_picture(samples[i]["image"]) for i in range(len(samples))]
+    return export(recipe, network, output, pictures=pictures or [_noise(recipe.model.size)], planes=planes)
+
+
+def preview_samples(recipe: Recipe, folder: Path, *, cache: Path | None = None, count: int = 40) -> Path:
+    """The first samples of a run, labels laid over and what is unknown darkened, as a picture to look at."""
+    samples = TrainingSamples(recipe, cache=cache or folder / "teachers", sizes=sizes_of(recipe))
+    drawn = []
+    for item in (samples[index] for index in range(count)):
+        picture = tint(item["image"], item["target"] * item["known"])
+        picture[item["known"].amax(dim=0).numpy() < 0.5] //= 3
+        drawn.append(picture)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "samples.png"
+    cv2.imwrite(str(path), cv2.cvtColor(grid(drawn, columns=6), cv2.COLOR_RGB2BGR))
+    return path
+
+
+def _picture(image: torch.Tensor) -> U8:
+    return (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+
+
+def _noise(size: tuple[int, int]) -> U8:
+    return np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
