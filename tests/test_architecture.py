@@ -17,7 +17,7 @@ LAYERS: list[set[str]] = [
     {"frame"},
     {"results"},
     {"types"},
-    {"stats", "engine", "watchdog", "compositor", "cards", "channel"},
+    {"stats", "engine", "watchdog", "compositor", "cards", "datasets", "channel"},
     {"store"},
     {"download", "sources", "segmenters", "filters", "effects", "sinks", "driving"},
     {"pipeline"},
@@ -26,7 +26,8 @@ LAYERS: list[set[str]] = [
     {"config"},
     {"options", "build"},
     {"api", "doctor"},
-    {"cli", "service", "train", "evaluate"},
+    {"service", "train", "evaluate", "labels"},
+    {"cli"},
 ]
 """Lowest first. A module may import from lower layers, from its own folder's shared parts, and from nothing else."""
 
@@ -88,7 +89,7 @@ def test_imports_run_one_way(path: Path) -> None:
             continue
         assert level <= own, f"{module} imports {imported}, which stands above it"
         if level == own and imported.split(".")[1] != module.split(".")[1] and own > 0:
-            siblings = {"stats", "engine", "watchdog", "cards", "channel", "compositor"}
+            siblings = {"stats", "engine", "watchdog", "cards", "datasets", "channel", "compositor"}
             assert imported.split(".")[1] in siblings, f"{module} imports its sibling {imported}"
 
 
@@ -124,6 +125,6 @@ def test_modules_stay_small() -> None:
 
 
 def test_nothing_is_unpickled() -> None:
-    dangerous = re.compile(r"pickle\.loads?\(|torch\.load\(|allow_pickle\s*=\s*True|\beval\(|\bexec\(")
+    dangerous = re.compile(r"pickle\.loads?\(|torch\.load\(|allow_pickle\s*=\s*True|(?<![.\w])eval\(|\bexec\(")
     for path in MODULES:
         assert not dangerous.search(path.read_text()), f"{path} runs code from data"

@@ -1,0 +1,1 @@
+"""Labels of a user's own: frames chosen from a video, masks made for correction, and other tools' formats."""
