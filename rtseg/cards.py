@@ -18,6 +18,10 @@ Name = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f\x7f]{1,64}$")]  # names en
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+BORDER = "border"
+"""The region of the "touching" family that is no name: where two objects meet."""
+
+
 class CardInput(BaseModel):
     """How a picture becomes the input tensor: float32 1x3xHxW, (pixel / scale - mean) / std per channel.
 
@@ -48,7 +52,7 @@ class CardOutput(BaseModel):
     """What one output tensor, 1xCxHxW, means.
 
     activation: what is still missing to make probabilities of it. regions: region name -> channel ("regions"
-    family); a channel that no region names (background) is dropped. The "semantic" family has one output, whose
+    and "touching" families); a channel that no region names (background) is dropped. The "semantic" family has one output, whose
     channels are the card's `names` in order, and no regions.
     """
 
@@ -71,7 +75,7 @@ class Card(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
     description: str
-    family: Literal["regions", "semantic"]
+    family: Literal["regions", "semantic", "touching"]
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.onnx$")]
     sha256: Sha256
     licence: str
@@ -101,6 +105,8 @@ class Card(BaseModel):
         regions = [region for output in self.outputs for region in output.regions]
         if self.family == "semantic" and (len(self.outputs) != 1 or regions):
             raise ValueError('the family "semantic" has exactly one output and no regions')
+        if self.family == "touching" and (len(self.names) != 1 or sorted(regions) != sorted((*self.names, BORDER))):
+            raise ValueError(f'the family "touching" has one name and the regions of that name and "{BORDER}"')
         if self.family == "regions" and sorted(regions) != sorted(self.names):
             raise ValueError(f"each of names {list(self.names)} must be a region of one output, not {regions}")
         return self

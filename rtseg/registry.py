@@ -36,6 +36,7 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
     "segmenter": {
         "regions": Entry("rtseg.segmenters.regions:RegionSegmenter"),
         "semantic": Entry("rtseg.segmenters.semantic:SemanticSegmenter"),
+        "touching": Entry("rtseg.segmenters.touching:TouchingSegmenter"),
     },
     "filter": {
         "smooth": Entry("rtseg.filters.smooth:TemporalSmooth"),

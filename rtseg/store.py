@@ -201,7 +201,7 @@ def _check_ports(path: Path, graph: GraphProto, card: Card) -> None:
         if output.name not in outputs:
             raise ModelRejected(f"{path} has no output {output.name!r}, only {sorted(outputs)}: correct the card")
         shape = outputs[output.name]
-        least = max(output.regions.values(), default=0) + 1 if card.family == "regions" else len(card.names)
+        least = max(output.regions.values(), default=0) + 1 if card.family != "semantic" else len(card.names)
         channels = shape[1] if shape and len(shape) == 4 else None
         exact = card.family == "semantic"
         if (shape and len(shape) != 4) or (channels and (channels < least or (exact and channels != least))):

@@ -22,7 +22,7 @@ from onnx import helper, numpy_helper
 from torch import nn
 
 from rtseg import store
-from rtseg.cards import Card, CardInput, CardOutput
+from rtseg.cards import BORDER, Card, CardInput, CardOutput
 from rtseg.engine import OrtEngine
 from rtseg.errors import ModelRejected
 from rtseg.ops.arrays import F32, U8
@@ -178,17 +178,18 @@ def _planes(rgb: F32, colour: Colour) -> F32:
 def make_card(recipe: Recipe, path: Path, *, planes: bool, metrics: dict[str, float | str]) -> Card:
     """The card of an export: what the recipe and the run know."""
     matte = len(recipe.regions) == 1
+    touching = BORDER in recipe.regions
     return Card(
         name=recipe.name,
         description=recipe.card.description,
-        family="regions",
+        family="touching" if touching else "regions",
         file=path.name,
         sha256=store.sha256_of(path),
         licence=recipe.card.licence,
         source=recipe.card.source,
         data=recipe.card.data,
         recipe=recipe.hash,
-        names=recipe.regions,
+        names=tuple(region for region in recipe.regions if region != BORDER),
         input=CardInput(
             name="planes" if planes else "image",
             size=recipe.model.size,
