@@ -15,8 +15,8 @@ from numpy.random import Generator
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.train.recipe import AugmentOptions
 
-ASPECTS = ((16 / 9, 0.6), (4 / 3, 0.2), (9 / 16, 0.1), (1.0, 0.1))
-"""Width over height of what cameras give, and how often; all are stretched to the network's input."""
+ASPECTS = ((16 / 9, 0.4), (4 / 3, 0.15), (9 / 16, 0.1), (1.0, 0.05), (None, 0.3))
+"""Width over height of what cameras give, None for the picture's own, and how often; all are stretched to the input."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -31,7 +31,9 @@ class Scene:
 def view(scene: Scene, size: tuple[int, int], chance: Generator, options: AugmentOptions, *, person: bool) -> Scene:
     """A random window of the scene, turned and mirrored a little, stretched to `size` (width, height)."""
     height, width = scene.rgb.shape[:2]
-    aspect = float(chance.choice([a for a, _ in ASPECTS], p=[p for _, p in ASPECTS])) if person else width / height
+    own = width / height
+    drawn = ASPECTS[int(chance.choice(len(ASPECTS), p=[share for _, share in ASPECTS]))][0] if person else None
+    aspect = own if drawn is None else drawn
     subject = (scene.planes[0] > 127) & (scene.known[0] > 0) if person else None
     if subject is not None and chance.random() < options.upper and subject.any():
         x, y, wide, tall = _upper_body(subject, aspect, chance)

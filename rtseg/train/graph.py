@@ -36,6 +36,7 @@ class OnnxGraph(nn.Module):
         for node in graph.node:
             if node.op_type == "Constant":
                 constants[node.output[0]] = numpy_helper.to_array(_attributes(node)["value"])
+        _scale_resizes(model, constants)
         self.input = next(port.name for port in graph.input if port.name not in constants)
         self.outputs = tuple(outputs) or tuple(port.name for port in graph.output)
         self.grown: nn.Module | None = None
@@ -85,6 +86,17 @@ class OnnxGraph(nn.Module):
             raise ModelRejected("this graph has no residual blocks to grow after: leave model.grow out")
         return found
 
+    def scale(self, values: Sequence[str], factor: float) -> None:
+        """Multiply values that come out of convolutions, by their weights and biases; ModelRejected for others."""
+        for node in self._nodes:
+            if node.output[0] not in values:
+                continue
+            if "Conv" not in node.op_type:
+                raise ModelRejected(f"the logits come out of {node.op_type}, not a convolution: leave model.temper out")
+            with torch.no_grad():
+                for name in node.input[1:]:
+                    getattr(self, _attribute(name)).mul_(factor)
+
     def _value(self, name: str, values: Mapping[str, Any]) -> Any:
         if not name:
             return None
@@ -105,6 +117,24 @@ def load_graph(path: Path, *, outputs: Sequence[str] = ()) -> OnnxGraph:
     if missing := [name for name in outputs if name not in produced]:
         raise ModelRejected(f"{path} has no value {', '.join(missing)}: choose outputs of its nodes")
     return OnnxGraph(model, outputs=outputs)
+
+
+def _scale_resizes(model: onnx.ModelProto, constants: dict[str, Any]) -> None:
+    """Resizes to fixed sizes become resizes by factors, in place, so that the graph takes inputs of other sizes."""
+    typed = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {
+        value.name: [side.dim_value for side in value.type.tensor_type.shape.dim]
+        for value in (*typed.value_info, *typed.input)
+    }
+    for node in model.graph.node:
+        if node.op_type != "Resize" or len(node.input) < 4 or node.input[3] not in constants:
+            continue
+        sizes, inside = constants[node.input[3]], shapes.get(node.input[0])
+        if inside and all(inside):
+            name = f"{node.name or node.output[0]}_scales"
+            constants[name] = np.asarray(sizes, np.float32) / np.asarray(inside, np.float32)
+            del node.input[1:]
+            node.input.extend(["", name])
 
 
 def _needed(nodes: Sequence[onnx.NodeProto], outputs: Sequence[str]) -> list[onnx.NodeProto]:

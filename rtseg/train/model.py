@@ -48,7 +48,11 @@ def build_network(recipe: Recipe) -> nn.Module:
             if options.start is None:
                 raise ConfigError("architecture 'onnx' goes on from a graph: give model.start")
             network = GraphNetwork(
-                options.start, [head.name for head in recipe.heads], grow=options.grow, size=options.size
+                options.start,
+                [head.name for head in recipe.heads],
+                size=options.size,
+                grow=options.grow,
+                temper=options.temper,
             )
         case "segformer":
             from rtseg.train.segformer import SegformerNetwork
@@ -93,9 +97,13 @@ class GraphNetwork(nn.Module):
     """A whole published graph as the network to train: its outputs before the last sigmoid are the logits.
 
     grow: residual blocks, zero at first, that are added where the graph is coarsest: the function starts unchanged.
+    temper: what the logits are multiplied with at the start; networks trained to hard masks are so sure (logits of a
+    hundred) that nothing could be learnt, while 0.1 of that keeps every decision and leaves edges soft.
     """
 
-    def __init__(self, path: Path, heads: list[str], *, grow: int, size: tuple[int, int]) -> None:
+    def __init__(
+        self, path: Path, heads: list[str], *, size: tuple[int, int], grow: int = 0, temper: float = 1.0
+    ) -> None:
         super().__init__()
         model = onnx.load(path)
         logits = []
@@ -110,6 +118,8 @@ class GraphNetwork(nn.Module):
             raise ModelRejected(f"{path} has {len(logits)} outputs, the recipe {len(heads)} heads: name as many")
         self.graph = load_graph(path, outputs=logits)
         self._heads = heads
+        if temper != 1.0:
+            self.graph.scale(logits, temper)
         if grow:
             at, channels = self.graph.coarsest(size)
             blocks = [InvertedResidual(channels, channels, kernel=5, expand=4) for _ in range(grow)]

@@ -48,7 +48,7 @@ class NetworkOptions(_Table):
     """What is trained. size: width and height of its input. widths: of the decoder, coarsest first.
 
     architecture: "network" is ours; "onnx" goes on from a whole published graph, `start`; "segformer" takes a
-    checkpoint of transformers. start: weights to go on from, a safetensors or ONNX file that an earlier run exported.
+    checkpoint of transformers. grow, temper: see `GraphNetwork`. start: weights to go on from, a safetensors or ONNX file that an earlier run exported.
     """
 
     architecture: Literal["network", "onnx", "segformer"] = "network"
@@ -58,6 +58,7 @@ class NetworkOptions(_Table):
     stages: Annotated[int, Field(ge=1, le=4)] = 1
     start: Path | None = None
     grow: Annotated[int, Field(ge=0)] = 0
+    temper: Positive = 1.0
     checkpoint: str | None = None
 
 
@@ -85,17 +86,18 @@ class DataOptions(DataSet):
 
 
 class ClipOptions(_Table):
-    """Unlabelled footage that teachers label: a video, every `every`-th frame of it."""
+    """Unlabelled footage that teachers label: a video, every `every`-th frame of it; clips may share a `name`."""
 
     path: Path
+    name: str = ""
     every: Annotated[int, Field(ge=1)] = 5
     weight: Positive = 1.0
     scene: Literal["person", "road", "plain"] = "plain"
 
     @property
     def title(self) -> str:
-        """The name in caches."""
-        return self.path.stem
+        """What teachers name it by: as given, or the file's."""
+        return self.name or self.path.stem
 
 
 class TeacherOptions(_Table):
@@ -199,8 +201,8 @@ class Recipe(_Table):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what the recipe says, for cards."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """SHA-256 of what the recipe says, for cards; options that a later version adds do not change it."""
+        return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

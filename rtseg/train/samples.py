@@ -65,7 +65,7 @@ class Pool:
         with contextlib.closing(build_source(VideoSource(path=self.source.path))) as video:
             for frame in video:
                 if frame.index % self.source.every == 0:
-                    frames[f"{frame.index:06}"] = at_most(frame.rgb, 640)
+                    frames[f"{self.source.path.stem}-{frame.index:06}"] = at_most(frame.rgb, 640)
         return frames
 
     def _read(self, stem: str) -> Scene:
