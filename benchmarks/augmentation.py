@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import cv2
-import kornia.augmentation as K
+import kornia.augmentation
 import numpy as np
 import torch
 
@@ -29,7 +29,9 @@ BATCH = 16
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.augmentation", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.augmentation", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -39,12 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     masks = np.where(rng.random((BATCH, 1, 384, 512)) > 0.5, np.uint8(255), np.uint8(0))
     tensors = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
     labels = torch.from_numpy(masks).float() / 255
-    chain = K.AugmentationSequential(
-        K.RandomAffine(8.0, scale=(0.8, 1.2), p=1.0),
-        K.Resize((SIZE[1], SIZE[0])),
-        K.ColorJiggle(0.2, 0.2, 0.2, 0.05, p=1.0),
-        K.RandomGaussianBlur((5, 5), (0.4, 1.6), p=1.0),
-        K.RandomGaussianNoise(std=0.03, p=1.0),
+    chain = kornia.augmentation.AugmentationSequential(
+        kornia.augmentation.RandomAffine(8.0, scale=(0.8, 1.2), p=1.0),
+        kornia.augmentation.Resize((SIZE[1], SIZE[0])),
+        kornia.augmentation.ColorJiggle(0.2, 0.2, 0.2, 0.05, p=1.0),
+        kornia.augmentation.RandomGaussianBlur((5, 5), (0.4, 1.6), p=1.0),
+        kornia.augmentation.RandomGaussianNoise(std=0.03, p=1.0),
         data_keys=["input", "mask"],
     )
 
