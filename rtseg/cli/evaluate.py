@@ -1,0 +1,113 @@
+"""`rtseg eval`: several models side by side on labelled pictures and unlabelled clips."""
+
+from __future__ import annotations
+
+import contextlib
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rtseg.cli.options import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rtseg.evaluate.report import Table
+    from rtseg.evaluate.runs import Progress
+
+
+class Parts(StrEnum):
+    """Which pictures of a set."""
+
+    held_out = "held_out"
+    train = "train"
+    all = "all"
+
+
+def evaluate(
+    model: Annotated[
+        list[str],
+        typer.Option(help="A model of `rtseg models list`, or the path of a card; give several.", metavar="NAME"),
+    ],
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A folder with images/ and masks/, or a TOML file with [[data]] and [[clips]]; may be repeated.",
+            metavar="PATH",
+        ),
+    ] = None,
+    clips: Annotated[
+        list[Path] | None,
+        typer.Option(help="An unlabelled video, or a folder of videos, for flicker; may be repeated.", metavar="PATH"),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="A folder for report.md, report.json and the worst pictures.", metavar="FOLDER"
+        ),
+    ] = None,
+    part: Annotated[Parts, typer.Option(help="Which pictures of each set.")] = Parts.held_out,
+    limit: Annotated[
+        int | None, typer.Option(help="At most so many pictures of each set, evenly spread.", metavar="NUMBER", min=1)
+    ] = None,
+    boundary: Annotated[
+        float | None,
+        typer.Option(
+            help="How far contours may be apart for boundary F; usually 0.008 of the diagonal.", metavar="SHARE"
+        ),
+    ] = None,
+    line_tolerance: Annotated[
+        float | None,
+        typer.Option(help="How far lines may be apart for line F1; usually 5 pixels of 640.", metavar="PIXELS"),
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads of the network.", metavar="NUMBER", min=1)] = 1,
+    json: Json = False,
+) -> None:
+    """Measure models side by side: accuracy on labelled pictures, flicker on clips, and CPU time."""
+    from rtseg.cli.console import print_json, stdout
+    from rtseg.evaluate.evaluation import evaluate as run
+    from rtseg.evaluate.models import find_cards
+    from rtseg.evaluate.plan import make_plan
+
+    cards = find_cards(model)
+    plan = make_plan(data or [], cards, clips=clips or [], boundary=boundary, line_tolerance=line_tolerance)
+    with _progress(quiet=json) as progress:
+        report = run(cards, plan, part=part.value, limit=limit, threads=threads, folder=output, progress=progress)
+    if json:
+        print_json(report.data)
+        return
+    for table in report.tables:
+        stdout().print(_rich(table))
+    if output is not None:
+        stdout().print(f"report: {output / 'report.md'}", soft_wrap=True)
+
+
+def _rich(table: Table) -> object:
+    from rich import box
+    from rich.table import Table as RichTable
+
+    shown = RichTable(
+        title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
+    for number, heading in enumerate(table.headings):
+        shown.add_column(heading, justify="left" if number < table.words else "right", no_wrap=number < table.words)
+    last = ""
+    for row in table.rows:
+        first = "" if table.words > 1 and row[0] == last else row[0]
+        last = row[0]
+        shown.add_row(first, *row[1:])
+    return shown
+
+
+@contextlib.contextmanager
+def _progress(*, quiet: bool) -> Iterator[Progress]:
+    """A line on a terminal's standard error that says what is being measured."""
+    from rtseg.cli.console import stderr
+
+    if quiet or not stderr().is_terminal:
+        yield lambda _what, _done, _all: None
+        return
+    with stderr().status("loading") as status:
+        yield lambda what, done, every: status.update(f"{what} {done + 1}/{every}")

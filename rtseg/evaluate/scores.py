@@ -1,0 +1,122 @@
+"""The figures: a growing sum a region, and what is said of it in the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rtseg.evaluate.instances import Precision
+from rtseg.evaluate.metrics import Bool, Counts, LineCounts, boundary_f, count, count_lines, matte_error
+from rtseg.evaluate.plan import Options
+from rtseg.ops.arrays import U8
+from rtseg.ops.resize import enlarge, resize
+
+
+@dataclass(frozen=True, slots=True)
+class PictureScore:
+    """One region of one picture: score 0..1, the IoU or of lines the F1; wrong: pixels; empty: nothing there at all."""
+
+    stem: str
+    region: str
+    score: float
+    wrong: int
+    empty: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RegionScores:
+    """A region over a set. iou_mean, iou_median, boundary_f: over pictures; iou, accuracy, mad, line_*: pooled.
+
+    None: not measured for such a region.
+    """
+
+    region: str
+    iou_mean: float
+    iou_median: float
+    iou: float
+    accuracy: float
+    mad: float
+    boundary_f: float | None = None
+    line_precision: float | None = None
+    line_recall: float | None = None
+    line_f1: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetScores:
+    """A model on a set. miou: mean of the pooled IoU over all areas of the set, None where the model misses one."""
+
+    model: str
+    data: str
+    part: str
+    kind: str
+    pictures: int
+    regions: tuple[RegionScores, ...]
+    miou: float | None = None
+    precision: Precision | None = None
+    worst: tuple[PictureScore, ...] = field(default=(), repr=False)
+
+
+@dataclass
+class RegionTally:
+    """Grows by pictures."""
+
+    region: str
+    is_line: bool = False
+    pictures: list[PictureScore] = field(default_factory=list)
+    _ious: list[float] = field(default_factory=list)
+    _boundaries: list[float] = field(default_factory=list)
+    _pooled: Counts = field(default_factory=Counts)
+    _lines: LineCounts = field(default_factory=LineCounts)
+    _error: float = 0.0
+    _known: int = 0
+
+    def add(self, stem: str, truth: U8, predicted: U8, known: U8, options: Options) -> None:
+        """A picture: truth and known are uint8 HxW at its size, predicted uint8 at any."""
+        height, width = truth.shape
+        full = enlarge(predicted, (width, height))
+        sure, t, p = known > 127, truth > 127, full > 127
+        counts = count(t, p, sure)
+        error, pixels = matte_error(truth, full, sure)
+        self._pooled += counts
+        self._ious.append(counts.iou)
+        self._error += error
+        self._known += pixels
+        score = counts.iou
+        if self.is_line:
+            lines = lines_between(truth, predicted, known, options)
+            self._lines += lines
+            score = lines.f1
+        else:
+            self._boundaries.append(boundary_f(t, p, sure, tolerance=options.boundary))
+        self.pictures.append(PictureScore(stem, self.region, score, counts.wrong, counts.both + counts.wrong == 0))
+
+    @property
+    def scores(self) -> RegionScores:
+        """What there is so far; at least one picture."""
+        lines = self._lines if self.is_line else None
+        return RegionScores(
+            self.region,
+            float(np.mean(self._ious)),
+            float(np.median(self._ious)),
+            self._pooled.iou,
+            self._pooled.accuracy,
+            self._error / self._known if self._known else 0.0,
+            None if self.is_line else float(np.mean(self._boundaries)),
+            lines.precision if lines else None,
+            lines.recall if lines else None,
+            lines.f1 if lines else None,
+        )
+
+
+def lines_between(truth: U8, predicted: U8, known: U8 | None, options: Options) -> LineCounts:
+    """Two soft masks of a thin region at sizes of their own, uint8, brought to `line_width` first.
+
+    The height is that of `truth`, in proportion.
+    """
+    height, width = truth.shape
+    size = options.line_width, max(1, round(height * options.line_width / width))
+    t, p = resize(truth, size) > 127, resize(predicted, size) > 127
+    sure: Bool = np.ones_like(t) if known is None else resize(known, size) > 127
+    return count_lines(t, p, sure, tolerance=options.line_tolerance)

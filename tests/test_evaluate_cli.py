@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from commands import PATTERN, Rtseg, portrait_photo, runner
+
+import rtseg as package
+
+
+@pytest.fixture
+def rtseg(capsys: pytest.CaptureFixture[str]) -> Rtseg:
+    return runner(capsys)
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four photographs of persons with the portrait model's own masks: whatever it is asked, it is right."""
+    folder = tmp_path_factory.mktemp("labelled")
+    (folder / "images").mkdir()
+    for i in range(4):
+        portrait_photo(folder / "images" / f"p{i}.png", size=(120 + 8 * i, 90))
+    from rtseg.build import build_segmenter
+    from rtseg.config import ModelOptions
+    from rtseg.datasets import read_rgb
+    from rtseg.ops.resize import enlarge
+    from rtseg.store import find_card
+    from rtseg.types import Frame, Regions
+
+    segmenter = build_segmenter(ModelOptions(), find_card("portrait"))
+    (folder / "masks").mkdir()
+    for path in sorted((folder / "images").glob("*")):
+        frame = Frame.from_rgb(read_rgb(path))
+        result = segmenter(frame)
+        assert isinstance(result, Regions)
+        mask = np.where(enlarge(result.probabilities[0], frame.size) > 127, np.uint8(255), np.uint8(0))
+        cv2.imwrite(str(folder / "masks" / path.name), mask)
+    return folder
+
+
+def test_a_model_that_is_right_scores_one(rtseg: Rtseg, labelled: Path) -> None:
+    result = rtseg("eval", "--model", "portrait", "--data", labelled, "--part", "all", "--json")
+    assert result.code == 0, result.err
+    (scores,) = result.json["sets"]
+    assert (scores["model"], scores["part"], scores["pictures"]) == ("portrait", "all", 4)
+    (region,) = scores["regions"]
+    for key in ("iou_mean", "iou_median", "iou", "accuracy", "boundary_f"):
+        assert region[key] == 1.0
+    (model,) = result.json["models"]
+    assert model["cpu_ms"] > 0
+    assert (model["ratio"], model["input"], len(model["sha256"])) == (1.0, [256, 144], 64)
+
+
+def test_models_stand_side_by_side_in_a_table_and_in_files(rtseg: Rtseg, labelled: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    card = (Path(package.__file__).parent.parent / "models" / "portrait.toml").read_text()
+    other.write_text(card.replace('name = "portrait"', 'name = "other"'))
+    models = Path(package.__file__).parent.parent / "models"
+    (tmp_path / "rtseg_portrait.onnx").write_bytes((models / "rtseg_portrait.onnx").read_bytes())
+    out = tmp_path / "out"
+    result = rtseg(
+        "eval", "--model", "portrait", "--model", other, "--data", labelled, "--part", "all", "--limit", 2, "-o", out
+    )
+    assert result.code == 0, result.err
+    assert "2 pictures (all)" in result.out
+    assert "bound. F" in result.out
+    name = labelled.name
+    assert sorted(path.name for path in out.iterdir()) == [
+        "report.json",
+        "report.md",
+        f"worst-other-{name}.png",
+        f"worst-portrait-{name}.png",
+    ]
+    report = json.loads((out / "report.json").read_text())
+    assert [model["name"] for model in report["models"]] == ["portrait", "other"]
+    assert {"machine", "date", "version", "options"} <= report.keys()
+    page = (out / "report.md").read_text()
+    assert "| person | other |" in page
+    assert report["models"][0]["sha256"] in page
+    sheet = cv2.imread(str(out / f"worst-portrait-{name}.png"))
+    assert sheet is not None
+    assert sheet.shape[1] > 1000
+
+
+def test_flicker_needs_no_labels(rtseg: Rtseg, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    assert rtseg("run", PATTERN, "-o", clip, "--background", "none").code == 0
+    result = rtseg("eval", "--model", "portrait", "--clips", clip, "-o", tmp_path / "out")
+    assert result.code == 0, result.err
+    assert "Flicker x1000" in result.out
+    (scores,) = json.loads((tmp_path / "out" / "report.json").read_text())["clips"]
+    assert (scores["clip"], scores["region"], scores["frames"]) == ("clip", "person", 5)
+    assert scores["warp"] >= 0
+
+
+def test_lanes_are_compared_with_a_teacher(rtseg: Rtseg, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    assert rtseg("run", PATTERN, "-o", clip, "--background", "none").code == 0
+    plan = tmp_path / "plan.toml"
+    plan.write_text('[[clips]]\npath = "clip.mp4"\nregion = "lane"\nteacher = "road"\nstep = 2\n')
+    result = rtseg("eval", "--model", "road-fast", "--model", "road", "--data", plan, "-o", tmp_path / "out")
+    assert result.code == 0, result.err
+    assert "Line F1 against road" in result.out
+    (scores,) = json.loads((tmp_path / "out" / "report.json").read_text())[
+        "clips"
+    ]  # a teacher is not compared with itself
+    assert (scores["model"], scores["teacher"], scores["frames"]) == ("road-fast", "road", 3)
+    assert 0 <= scores["agreement"] <= 1
+
+
+def test_regions_that_a_model_does_not_give_are_left_out(rtseg: Rtseg, labelled: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        f'[[data]]\nname = "street"\nfolder = "{labelled.as_posix()}"\nkind = "index"\n'
+        "regions = { drivable = [0], sky = [255] }\n"
+    )
+    result = rtseg("eval", "--model", "road", "--model", "portrait", "--data", plan, "--part", "all", "--json")
+    assert result.code == 0, result.err
+    (scores,) = result.json["sets"]
+    assert scores["model"] == "road"
+    assert [region["region"] for region in scores["regions"]] == ["drivable"]
+    assert scores["miou"] is None  # of a part of the regions it could not be compared
+
+
+def test_a_set_that_no_model_knows_is_an_error(rtseg: Rtseg, labelled: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(f'[[data]]\nfolder = "{labelled.as_posix()}"\nregions = {{ cat = [] }}\n')
+    result = rtseg("eval", "--model", "portrait", "--data", plan)
+    assert result.code == 2
+    assert "none of the models gives cat" in result.error()
+
+
+def test_a_part_without_pictures_is_an_error(rtseg: Rtseg, labelled: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(f'[[data]]\nfolder = "{labelled.as_posix()}"\nregions = {{ person = [] }}\nsplit = "train"\n')
+    result = rtseg("eval", "--model", "portrait", "--data", plan)
+    assert result.code == 2
+    assert "--part all" in result.error()
+
+
+def test_nothing_to_measure_is_an_error(rtseg: Rtseg) -> None:
+    result = rtseg("eval", "--model", "portrait")
+    assert result.code == 2
+    assert "nothing to measure" in result.error()
+
+
+def test_a_folder_without_labels_is_an_error(rtseg: Rtseg, tmp_path: Path) -> None:
+    result = rtseg("eval", "--model", "portrait", "--data", tmp_path)
+    assert result.code == 2
+    assert "has no labelled pictures" in result.error()
