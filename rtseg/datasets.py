@@ -8,6 +8,7 @@ is known.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -173,6 +174,21 @@ def head_to_chest(sample: Sample, *, share: float = 0.38, aspect: float = 16 / 9
 def hash_share(text: str) -> float:
     """A number 0..1 that depends on the text alone: the same on every machine, in every year."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+
+
+def place(text: str, file: Path) -> str:
+    """A path as a TOML file says it: ${NAME} is the environment's, and relative paths start at the file's folder.
+
+    Raises ConfigError for a variable that is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        if (found := os.environ.get(match[1])) is None:
+            raise ConfigError(f"{file} uses ${{{match[1]}}}, which is not set: export {match[1]}=/a/folder")
+        return found
+
+    expanded = re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", value, text)
+    return str(file.resolve().parent / Path(expanded).expanduser())
 
 
 def read_rgb(path: Path) -> U8:

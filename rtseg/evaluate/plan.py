@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +10,13 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rtseg.cards import Card
-from rtseg.datasets import DataSet
+from rtseg.datasets import DataSet, place
 from rtseg.errors import ConfigError
 from rtseg.evaluate.metrics import BOUNDARY
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v")
 
-_TRAINING_ONLY = {"data": ("scene", "derive"), "clips": ("every", "weight", "scene")}
+_TRAINING_ONLY = {"data": ("scene", "derive"), "clips": ("name", "every", "weight", "scene")}
 """What a training recipe says in these tables besides, and evaluation does not need."""
 
 
@@ -111,16 +109,16 @@ def make_plan(
     Raises ConfigError for what is no plan, and where there is nothing to measure.
     """
     data: list[Any] = []
-    footage: list[Any] = [{"path": path} for path in clips]
+    footage: list[Any] = [{"path": clip} for clip in clips]
     settings: dict[str, Any] = {}
-    for place in places:
-        if place.suffix.lower() == ".toml":
-            tables = read_tables(place)
+    for path in places:
+        if path.suffix.lower() == ".toml":
+            tables = read_tables(path)
             data += tables["data"]
             footage += tables["clips"]
             settings |= {**tables["eval"], "alias": [*settings.get("alias", ()), *tables["eval"].get("alias", ())]}
         else:
-            data.append(DataSet(folder=place, regions={_common_region(cards, place): ()}))
+            data.append(DataSet(folder=path, regions={_common_region(cards, path): ()}))
     settings |= {key: value for key, value in options.items() if value is not None}
     if not data and not footage:
         raise ConfigError("nothing to measure: give --data with a folder or a TOML file, or --clips with videos")
@@ -145,29 +143,19 @@ def read_tables(path: Path) -> dict[str, Any]:
     tables: dict[str, Any] = {"eval": values.get("eval", {})}
     if not isinstance(tables["eval"], dict):
         raise ConfigError(f"{path}: eval must be a table, [eval], not {tables['eval']!r}")
-    for name, place in (("data", "folder"), ("clips", "path")):
+    for name, where in (("data", "folder"), ("clips", "path")):
         rows = values.get(name, [])
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ConfigError(f"{path}: {name} must be tables, [[{name}]], not {rows!r}")
         tables[name] = [
             {
-                key: _place(value, path) if key == place and isinstance(value, str) else value
+                key: place(value, path) if key == where and isinstance(value, str) else value
                 for key, value in row.items()
                 if key not in _TRAINING_ONLY[name]
             }
             for row in rows
         ]
     return tables
-
-
-def _place(text: str, file: Path) -> str:
-    def value(match: re.Match[str]) -> str:
-        if (found := os.environ.get(match[1])) is None:
-            raise ConfigError(f"{file} uses ${{{match[1]}}}, which is not set: export {match[1]}=/a/folder")
-        return found
-
-    expanded = re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", value, text)
-    return str(file.resolve().parent / Path(expanded).expanduser())
 
 
 def _common_region(cards: Sequence[Card], folder: Path) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import re
+import json
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from rtseg.datasets import DataSet
+from rtseg.datasets import DataSet, place
 from rtseg.errors import ConfigError
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -48,7 +47,8 @@ class NetworkOptions(_Table):
     """What is trained. size: width and height of its input. widths: of the decoder, coarsest first.
 
     architecture: "network" is ours; "onnx" goes on from a whole published graph, `start`; "segformer" takes a
-    checkpoint of transformers. grow, temper: see `GraphNetwork`. start: weights to go on from, a safetensors or ONNX file that an earlier run exported.
+    checkpoint of transformers, see `SegformerNetwork`. grow, temper: see `GraphNetwork`. start: weights to go on from,
+    the last.safetensors of an earlier run or the ONNX file that it exported.
     """
 
     architecture: Literal["network", "onnx", "segformer"] = "network"
@@ -67,6 +67,7 @@ class HeadOptions(_Table):
 
     stride: of the map, in pixels of the input. weight: of its loss. dice: share of the dice loss beside the
     cross-entropy. edge: how much more pixels at an edge count. positive: how much more pixels of the region count.
+    gain: what labels are multiplied with, then clipped to 1: thin lines grow faint when pictures are made small.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -76,6 +77,7 @@ class HeadOptions(_Table):
     dice: Share = 0.5
     edge: Annotated[float, Field(ge=0.0)] = 0.0
     positive: Positive = 1.0
+    gain: Positive = 1.0
 
 
 class DataOptions(DataSet):
@@ -193,6 +195,7 @@ class Recipe(_Table):
     augment: AugmentOptions = AugmentOptions()
     schedule: ScheduleOptions
     card: CardOptions
+    _text: str = PrivateAttr(default="")
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -201,8 +204,9 @@ class Recipe(_Table):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what the recipe says, for cards; options that a later version adds do not change it."""
-        return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()
+        """SHA-256 of what the recipe's file says (not of where its folders are), with the steps and the seed."""
+        text = self._text or self.model_dump_json(exclude_defaults=True)
+        return hashlib.sha256(f"{text} {self.schedule.steps} {self.seed}".encode()).hexdigest()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -226,39 +230,33 @@ def read_recipe(path: Path) -> Recipe:
     Raises ConfigError for what cannot be read, is no TOML, or is no recipe.
     """
     try:
-        text = expand(path.read_text(encoding="utf-8"), path)
-        values = _absolute(tomllib.loads(text), path.resolve().parent)
-        return Recipe.model_validate(values)
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        recipe = Recipe.model_validate(_with_places(values, path))
     except OSError as error:
         raise ConfigError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{path} is not a recipe: {problems}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not a TOML file: {error}") from error
-
-
-def expand(text: str, path: Path) -> str:
-    """${NAME} replaced by the environment; ConfigError for a variable that is not set."""
-
-    def value(match: re.Match[str]) -> str:
-        if (found := os.environ.get(match[1])) is None:
-            raise ConfigError(f"{path} uses ${{{match[1]}}}, which is not set: export {match[1]}=/a/folder")
-        return found.replace("\\", "/")
-
-    return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", value, text)
+    recipe._text = json.dumps(values, sort_keys=True, default=str)
+    return recipe
 
 
 _PATHS = {"folder", "file", "path", "start"}
 
 
-def _absolute(values: Any, folder: Path) -> Any:
+def _with_places(values: Any, file: Path) -> Any:
+    """The values of a TOML file with every path made absolute."""
     if isinstance(values, list):
-        return [_absolute(value, folder) for value in values]
+        return [_with_places(value, file) for value in values]
     if not isinstance(values, dict):
         return values
-    made = {key: _absolute(value, folder) for key, value in values.items()}
+    made = {key: _with_places(value, file) for key, value in values.items()}
     for key in _PATHS & set(made):
         if isinstance(made[key], str):
-            made[key] = str(folder / Path(made[key]).expanduser())
+            made[key] = place(made[key], file)
+    if isinstance(checkpoint := made.get("checkpoint"), str):  # an id of the hub looks like a relative path
+        local = place(checkpoint, file)
+        made["checkpoint"] = local if Path(local).is_dir() else checkpoint
     return made
