@@ -23,7 +23,8 @@ def separate(interior: U8, border: U8, *, least: int = 6) -> Separated:
     """Tell touching objects apart: seeds are where `interior` is surer than `border`, then each grows to its surroundings.
 
     interior, border: probabilities 0..255, uint8 HxW. A pixel of the interior belongs to the nearest seed (the distance
-    transform's labels); seeds under `least` pixels are dropped. The score is the mean interior probability.
+    transform's labels) if the two hang together; seeds under `least` pixels are dropped, and with them what hangs on
+    no other. The score is the mean interior probability.
     """
     sure = as_u8(np.where(cv2.subtract(interior, border) > 127, np.uint8(255), np.uint8(0)))
     count, seeds, stats, _ = cv2.connectedComponentsWithStats(sure, connectivity=4)
@@ -34,8 +35,12 @@ def separate(interior: U8, border: U8, *, least: int = 6) -> Separated:
         return Separated(nothing, np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
     renumber = np.zeros(count, np.int32)
     renumber[kept] = np.arange(1, len(kept) + 1)
-    ids = _grown(renumber[seeds], len(kept))
-    ids[interior <= 127] = 0
+    seeds = renumber[seeds]
+    ids = _grown(seeds, len(kept))
+    _, parts = cv2.connectedComponents(as_u8(np.where(interior > 127, np.uint8(255), np.uint8(0))), connectivity=8)
+    part_of = np.zeros(len(kept) + 1, np.int32)
+    part_of[ids[seeds > 0]] = parts[seeds > 0]
+    ids[(interior <= 127) | (parts != part_of[ids])] = 0
     areas = np.bincount(ids.ravel(), minlength=len(kept) + 1)[1:]
     sums = np.bincount(ids.ravel(), weights=interior.ravel(), minlength=len(kept) + 1)[1:]
     masks = np.where(ids[None] == np.arange(1, len(kept) + 1)[:, None, None], np.uint8(255), np.uint8(0))
