@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+if find_spec("lightning") is None:  # rtseg[train] is an extra
+    collect_ignore_glob = ["test_train_*.py"]
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,12 @@ from rtseg.cli.bench import bench
 from rtseg.cli.console import log_to_stderr
 from rtseg.cli.demo import demo
 from rtseg.cli.doctor import doctor
+from rtseg.cli.evaluate import evaluate
+from rtseg.cli.label import label
 from rtseg.cli.models import models
 from rtseg.cli.run import run
 from rtseg.cli.segment import segment
+from rtseg.cli.train import export, train
 
 app = typer.Typer(
     name="rtseg",
@@ -41,7 +44,11 @@ def _root(
 
 app.command("run", epilog="Example: rtseg run call.mp4 -o blurred.mp4 --background blur:4")(run)
 app.command("segment", epilog="Example: rtseg segment photos/ -o masks/ --model portrait")(segment)
+app.add_typer(label, name="label")
 app.add_typer(models, name="models")
 app.command("doctor", epilog="Example: rtseg doctor --json")(doctor)
 app.command("bench", epilog="Example: rtseg bench call.mp4 --background blur")(bench)
 app.command("demo", epilog="Example: rtseg demo -o out/")(demo)
+app.command("eval", epilog="Example: rtseg eval --model portrait --model selfie-landscape --data photos/")(evaluate)
+app.command("train", epilog="Example: rtseg train recipe.toml -o runs/mine")(train)
+app.command("export", epilog="Example: rtseg export recipe.toml --run runs/mine -o models/")(export)

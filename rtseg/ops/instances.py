@@ -20,7 +20,7 @@ class Separated(NamedTuple):
 
 
 def separate(interior: U8, border: U8, *, least: int = 6) -> Separated:
-    """Tell touching objects apart: seeds are where `interior` is surer than `border`, then each grows to its surroundings.
+    """Tell touching objects apart: seeds are where `interior` is surer than `border`, then each grows.
 
     interior, border: probabilities 0..255, uint8 HxW. A pixel of the interior belongs to the nearest seed (the distance
     transform's labels) if the two hang together; seeds under `least` pixels are dropped, and with them what hangs on

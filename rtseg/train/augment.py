@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from rtseg.ops.arrays import U8, as_u8
+from rtseg.ops.arrays import U8, as_f32, as_u8
 from rtseg.train.recipe import AugmentOptions
 
 ASPECTS = ((16 / 9, 0.4), (4 / 3, 0.15), (9 / 16, 0.1), (1.0, 0.05), (None, 0.3))
@@ -21,7 +21,7 @@ ASPECTS = ((16 / 9, 0.4), (4 / 3, 0.15), (9 / 16, 0.1), (1.0, 0.05), (None, 0.3)
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Scene:
-    """A picture with its labels on the way to a sample. planes: CxHxW; known: CxHxW, 255 where planes mean something."""
+    """A picture with its labels on the way to a sample. planes, known: CxHxW; known is 255 where planes count."""
 
     rgb: U8
     planes: U8
@@ -98,9 +98,9 @@ def before(subject: Scene, background: U8, chance: Generator) -> Scene:
     ground = background.astype(np.float32)
     if chance.random() < 0.5:  # towards the background's mean and spread
         share = chance.uniform(0.0, 0.5)
-        person += share * (ground.mean(axis=(0, 1)) - person.mean(axis=(0, 1)))
+        person = as_f32(person + share * (ground.mean(axis=(0, 1)) - person.mean(axis=(0, 1))))
     if chance.random() < 0.4:  # out of focus, as cameras show it
-        ground = cv2.GaussianBlur(ground, (0, 0), chance.uniform(0.7, 3.0))
+        ground = as_f32(cv2.GaussianBlur(ground, (0, 0), chance.uniform(0.7, 3.0)))
     mixed = np.clip(person * alpha + ground * (1 - alpha), 0, 255).astype(np.uint8)
     return Scene(mixed, subject.planes, np.full_like(subject.known, 255))
 

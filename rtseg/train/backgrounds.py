@@ -39,7 +39,7 @@ class Backgrounds:
 
 
 def paint_over(rgb: U8, subject: np.ndarray) -> U8:
-    """A picture with what `subject` (HxW) marks, and a margin, filled from its surroundings; done small, then enlarged."""
+    """A picture with what `subject` (HxW) marks, and a margin, filled from around it, at a quarter of the size."""
     height, width = rgb.shape[:2]
     small = max(1, width // 4), max(1, height // 4)
     mask = cv2.resize(subject.astype(np.uint8) * 255, small, interpolation=cv2.INTER_AREA)

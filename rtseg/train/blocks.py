@@ -20,6 +20,9 @@ def round_channels(channels: float) -> int:
 class ConvNorm(nn.Sequential):
     """Convolution and batch norm, then `activation`; `fold_batch_norm` leaves the convolution alone with a bias."""
 
+    conv: nn.Conv2d
+    norm: nn.Module
+
     def __init__(
         self,
         inside: int,
@@ -40,7 +43,7 @@ class ConvNorm(nn.Sequential):
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel, project; added to the input where shapes allow (Sandler et al., MobileNetV2, 2018)."""
+    """Expand, filter each channel, project; added to the input where shapes allow (MobileNetV2, Sandler et al.)."""
 
     def __init__(
         self,
@@ -62,8 +65,8 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """BxCxHxW to Bx`outside`xH/strideXW/stride."""
-        y = self.expand(x) if hasattr(self, "expand") else x
-        y = self.project(self.depthwise(y))
+        wide = self.expand(x) if hasattr(self, "expand") else x
+        y: Tensor = self.project(self.depthwise(wide))
         return x + y if self._residual else y
 
 

@@ -32,7 +32,7 @@ LITE0: Rows = (
     (5, 192, 2, 6, 4),
     (3, 320, 1, 6, 1),
 )
-"""EfficientNet-Lite0 (Tan & Le 2019; tensorflow/tpu, efficientnet/lite): kernel, channels, stride, expansion, blocks."""
+"""EfficientNet-Lite0 (Tan & Le 2019; tensorflow/tpu, efficientnet/lite): kernel, channels, stride, expansion, count."""
 
 MOBILE: Rows = ((3, 16, 1, 1, 1), (3, 24, 2, 4, 2), (5, 40, 2, 4, 3), (3, 80, 2, 4, 3), (5, 112, 1, 4, 2))
 """Our own, to stride 16."""
@@ -44,7 +44,9 @@ class Encoder(Protocol):
     channels: tuple[int, ...]
     strides: tuple[int, ...]
 
-    def __call__(self, picture: Tensor, /) -> list[Tensor]: ...
+    def __call__(self, picture: Tensor, /) -> list[Tensor]:
+        """Features for Bx3xHxW, RGB 0..1."""
+        ...
 
 
 class BlockEncoder(nn.Module):

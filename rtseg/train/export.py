@@ -25,7 +25,7 @@ from rtseg import store
 from rtseg.cards import BORDER, Card, CardInput, CardOutput
 from rtseg.engine import OrtEngine
 from rtseg.errors import ModelRejected
-from rtseg.ops.arrays import F32, U8
+from rtseg.ops.arrays import F32, U8, as_f32
 from rtseg.ops.colour import Colour, yuv_to_rgb_matrix
 from rtseg.train.blocks import fold_batch_norm
 from rtseg.train.networks import Deployed
@@ -95,7 +95,7 @@ def to_onnx(deployed: nn.Module, size: tuple[int, int], names: Sequence[str]) ->
         torch.onnx.export(
             deployed,
             (example,),
-            buffer,
+            buffer,  # type: ignore[arg-type] # a file object is allowed, the stubs forgot it
             dynamo=False,
             opset_version=OPSET,
             input_names=["image"],
@@ -160,7 +160,7 @@ def compare(path: Path, network: nn.Module, pictures: Sequence[U8], *, colour: C
     worst = 0.0
     deployed = Deployed(network)
     for picture in pictures:
-        rgb = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32) / 255
+        rgb = as_f32(np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32) / 255)
         with torch.no_grad():
             wanted = deployed(torch.from_numpy(rgb))
         found = engine({name: rgb if colour is None else _planes(rgb, colour)})
@@ -172,7 +172,7 @@ def compare(path: Path, network: nn.Module, pictures: Sequence[U8], *, colour: C
 def _planes(rgb: F32, colour: Colour) -> F32:
     matrix = yuv_to_rgb_matrix(colour).astype(np.float64)
     shifted = rgb[0].astype(np.float64) - matrix[:, 3, None, None] / 255
-    return np.einsum("pr,rhw->phw", np.linalg.inv(matrix[:, :3]), shifted)[None].astype(np.float32)
+    return as_f32(np.einsum("pr,rhw->phw", np.linalg.inv(matrix[:, :3]), shifted)[None].astype(np.float32))
 
 
 def make_card(recipe: Recipe, path: Path, *, planes: bool, metrics: dict[str, float | str]) -> Card:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -41,6 +42,7 @@ class Learner(pl.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The loss of a batch."""
+        torch.manual_seed(self.recipe.seed + self.global_step)  # so that dropout is the same in a run that was resumed
         image = batch["image"].to(memory_format=torch.channels_last)
         weight = self.recipe.schedule.consistency
         if weight:
@@ -68,26 +70,33 @@ class Learner(pl.LightningModule):
                 known = batch["known"][:, first + offset] > 0.5
                 target = batch["target"][:, first + offset] > 0.5
                 if known.any():
-                    self.scores[region].update(full[:, offset][known].sigmoid(), target[known])
+                    self._score(region).update(full[:, offset][known].sigmoid(), target[known])
             first += len(head.regions)
 
     def on_validation_epoch_end(self) -> None:
         """Log the IoU of each region."""
-        for region, score in self.scores.items():
+        for region in self.recipe.regions:
+            score = self._score(region)
             self.log(f"iou_{region}", score.compute(), prog_bar=True)
             score.reset()
 
+    def _score(self, region: str) -> BinaryJaccardIndex:
+        return cast(BinaryJaccardIndex, self.scores[region])
+
     def configure_optimizers(self) -> Any:
-        """AdamW; weights that come from elsewhere learn at the encoder's rate; warm-up, then a cosine to a hundredth."""
+        """AdamW; weights from elsewhere learn at the encoder's rate; warm-up, then a cosine to a hundredth."""
         schedule = self.recipe.schedule
-        slow, fast = [], []
+        model = self.recipe.model
+        lent = model.architecture == "segformer" or model.encoder.kind != "mobile"
+        slow: list[nn.Parameter] = []
+        fast: list[nn.Parameter] = []
         for name, parameter in self.network.named_parameters():
             if parameter.requires_grad:
                 started = name.startswith("encoder.") and ".detail." not in f".{name}"
-                (slow if started and self.recipe.model.encoder.kind != "mobile" else fast).append(parameter)
-        groups = [{"params": fast, "lr": schedule.rate}]
+                (slow if started and lent else fast).append(parameter)
+        groups: list[dict[str, Any]] = [{"params": fast, "lr": schedule.rate}]
         if slow:
-            groups.append({"params": slow, "lr": schedule.rate * self.recipe.model.encoder.rate})
+            groups.append({"params": slow, "lr": schedule.rate * model.encoder.rate})
         optimiser = torch.optim.AdamW(groups, weight_decay=schedule.decay)
         planned = torch.optim.lr_scheduler.LambdaLR(optimiser, self._rate)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": planned, "interval": "step"}}
@@ -115,14 +124,15 @@ def fit(
 ) -> dict[str, Tensor]:
     """Train by the recipe into `folder`; the averaged weights, by the network's own names.
 
-    Leaves `last.safetensors` (a checkpoint a epoch, from which `resume` goes on), `metrics.csv`, TensorBoard logs and a
-    picture sheet an epoch. stop_after: leave after so many steps, as if killed, for tests. cache: for what teachers
-    say. Raises ConfigError for a folder that holds another recipe's run.
+    Leaves `last.safetensors` (a checkpoint an epoch, from which `resume` goes on), `csv/metrics.csv`, TensorBoard logs
+    and a picture sheet an epoch. stop_after: leave after so many steps, as if killed, for tests. cache: for what
+    teachers say. Raises ConfigError for a folder that holds another recipe's run.
     """
     schedule = recipe.schedule
     folder.mkdir(parents=True, exist_ok=True)
     _claim(recipe, folder)
     cache = cache or folder / "teachers"
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # or it lists the accelerators that are not there
     pl.seed_everything(recipe.seed, workers=True, verbose=False)
     network = build_network(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     training = TrainingSamples(recipe, cache=cache, sizes=sizes_of(recipe))
@@ -146,7 +156,7 @@ def fit(
         callbacks=callbacks,
         logger=[CSVLogger(folder, name="", version="csv"), TensorBoardLogger(folder, name="", version="tensorboard")],
         plugins=[SafetensorsIO()],
-        log_every_n_steps=10,
+        log_every_n_steps=min(10, schedule.epoch),
         num_sanity_val_steps=0,
         enable_progress_bar=progress,
         enable_model_summary=False,
@@ -154,7 +164,7 @@ def fit(
         deterministic=True,
     )
     rank, world = trainer.global_rank, trainer.world_size
-    sampler = StepSampler(schedule.epoch * schedule.batch, rank=rank, world=world)
+    sampler = StepSampler(schedule.epoch * schedule.batch, total=len(training), rank=rank, world=world)
     loader: DataLoader[Batch] = DataLoader(
         training,
         batch_size=schedule.batch // world,
@@ -164,11 +174,15 @@ def fit(
     )
     held: DataLoader[Batch] = DataLoader(validation, batch_size=schedule.batch)
     learner = Learner(recipe, network)
-    trainer.fit(
-        learner, loader, held if len(validation) else None, ckpt_path=str(last) if resume and last.exists() else None
-    )
-    if stop_after is None:
-        trainer.save_checkpoint(last)
+    start = str(last) if resume and last.exists() else None
+    _keep_metrics(folder / "csv" / "metrics.csv")
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", module=r"(lightning|torch|torchmetrics)(\.|$)"
+        )  # theirs are not for our users
+        trainer.fit(learner, loader, held if len(validation) else None, ckpt_path=start)
+        if stop_after is None:
+            trainer.save_checkpoint(last)
     return average_weights(last) if last.exists() else dict(network.state_dict())
 
 
@@ -179,6 +193,13 @@ def sizes_of(recipe: Recipe) -> list[tuple[int, tuple[int, int]]]:
     if schedule.small and schedule.small_size:
         steps.insert(0, (round(schedule.small * schedule.steps), schedule.small_size))
     return steps
+
+
+def _keep_metrics(path: Path) -> None:
+    """Give the figures of an earlier part of a run a number: lightning would delete them."""
+    if path.exists():
+        number = 1 + len(list(path.parent.glob("metrics-*.csv")))
+        path.rename(path.with_name(f"metrics-{number:02}.csv"))
 
 
 def _claim(recipe: Recipe, folder: Path) -> None:

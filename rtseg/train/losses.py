@@ -12,7 +12,7 @@ from rtseg.train.recipe import HeadOptions, Recipe
 
 
 def run_loss(recipe: Recipe, logits: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
-    """The weighted sum over heads, with the teacher's share where one distils; labels BxRxHxW are brought to the maps."""
+    """The weighted sum over heads, with a teacher's share where one distils; labels BxRxHxW are brought to the maps."""
     total = torch.zeros((), device=batch["image"].device)
     share = next((teacher.weight for teacher in recipe.teachers if teacher.use == "distil"), 0.0)
     first = 0
@@ -21,6 +21,7 @@ def run_loss(recipe: Recipe, logits: Mapping[str, Tensor], batch: Mapping[str, T
         first = part.stop
         found = logits[head.name]
         target, known = (_to(batch[name][:, part], found) for name in ("target", "known"))
+        target = (target * head.gain).clamp(max=1.0)
         loss = head_loss(head, found, target, (known > 0.999).float())
         if "teacher" in batch:
             taught = batch["teacher_known"][:, part, None, None].expand_as(found)

@@ -8,11 +8,11 @@ from typing import assert_never
 
 import onnx
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rtseg.errors import ConfigError, ModelRejected
 from rtseg.train.blocks import InvertedResidual, fold_batch_norm
+from rtseg.train.checkpoints import average_weights
 from rtseg.train.encoders import (
     MOBILE,
     BlockEncoder,
@@ -22,7 +22,7 @@ from rtseg.train.encoders import (
 )
 from rtseg.train.graph import load_graph
 from rtseg.train.networks import SegmentationNetwork
-from rtseg.train.recipe import EncoderOptions, NetworkOptions, Recipe
+from rtseg.train.recipe import EncoderOptions, Recipe
 
 
 def build_network(recipe: Recipe) -> nn.Module:
@@ -58,6 +58,8 @@ def build_network(recipe: Recipe) -> nn.Module:
             from rtseg.train.segformer import SegformerNetwork
 
             network = SegformerNetwork(recipe)
+            if options.start is not None:
+                load_start(network, options.start)
         case _:
             assert_never(options.architecture)
     return network
@@ -134,12 +136,12 @@ class GraphNetwork(nn.Module):
 
 
 def load_start(network: nn.Module, path: Path) -> None:
-    """Weights of an earlier export (ONNX) or run (safetensors) into a network of the same recipe.
+    """Weights of an earlier export (ONNX) or run (its last.safetensors) into a network of the same recipe.
 
     An export has no batch norm: the network's own is folded away first, so it goes on without. Tensors that are
     missing or have other shapes (a new head) keep their random start; ModelRejected where nothing fits.
     """
-    tensors = initialisers(path) if path.suffix == ".onnx" else load_file(path)
+    tensors = initialisers(path) if path.suffix == ".onnx" else average_weights(path)
     if not any("norm" in name for name in tensors):
         network.eval()
         fold_batch_norm(network)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from rtseg.datasets import DataSet, place
 from rtseg.errors import ConfigError
@@ -217,7 +218,10 @@ class Recipe(_Table):
         learnt |= {ours for teacher in self.teachers for ours in teacher.regions.values()}
         if missing := [region for region in self.regions if region not in learnt]:
             raise ValueError(f"no set and no teacher labels {', '.join(missing)}: add one, or drop it from the heads")
-        known = {data.title for data in self.data} | {clip.title for clip in self.clips}
+        titles = [data.title for data in self.data]
+        if twice := sorted({title for title in titles if titles.count(title) > 1}):
+            raise ValueError(f'two sets are called {", ".join(twice)}: give each of them a name = "..." of its own')
+        known = {*titles} | {clip.title for clip in self.clips}
         for teacher in self.teachers:
             if strangers := sorted(set(teacher.sets) - known):
                 raise ValueError(f"teacher {teacher.model!r} names {strangers}, known sets are {sorted(known)}")
@@ -235,12 +239,18 @@ def read_recipe(path: Path) -> Recipe:
     except OSError as error:
         raise ConfigError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{path} is not a recipe: {problems}") from error
+        raise ConfigError(f"{path} is not a recipe: {'; '.join(map(_problem, error.errors()))}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not a TOML file: {error}") from error
     recipe._text = json.dumps(values, sort_keys=True, default=str)
     return recipe
+
+
+def _problem(error: ErrorDetails) -> str:
+    """Field, what is wrong, and the value where that is short."""
+    field, value = ".".join(map(str, error["loc"])) or "recipe", error["input"]
+    plain = isinstance(value, str | int | float | bool) and error["type"] != "value_error"
+    return f"{field}: {error['msg']}{f', not {value!r}' if plain else ''}"
 
 
 _PATHS = {"folder", "file", "path", "start"}

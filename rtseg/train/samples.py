@@ -103,7 +103,8 @@ class TrainingSamples(Dataset[Batch]):
         self._recipe = recipe
         self._sizes = sizes
         self._teachers = [Teacher(options, cache=cache) for options in recipe.teachers]
-        pools = [Pool(s, recipe.regions, self._teachers, held_out=False) for s in (*recipe.data, *recipe.clips)]
+        sources: list[DataOptions | ClipOptions] = [*recipe.data, *recipe.clips]
+        pools = [Pool(source, recipe.regions, self._teachers, held_out=False) for source in sources]
         self._pools = [pool for pool in pools if pool.source.weight > 0 and pool.stems]
         if not self._pools:
             raise ConfigError("no picture is left for training: is every set held out?")
@@ -214,11 +215,12 @@ class ValidationSamples(Dataset[Batch]):
 class StepSampler(Sampler[int]):
     """Sample numbers of one epoch in order; `set_epoch` (which lightning calls) moves to the next ones.
 
-    With several processes each takes every `world`-th.
+    The last epoch ends with the run, at `total`, which loaders that look ahead would pass. With several processes each
+    takes every `world`-th.
     """
 
-    def __init__(self, epoch_samples: int, *, rank: int = 0, world: int = 1) -> None:
-        self._count, self._rank, self._world = epoch_samples, rank, world
+    def __init__(self, epoch_samples: int, *, total: int, rank: int = 0, world: int = 1) -> None:
+        self._count, self._total, self._rank, self._world = epoch_samples, total, rank, world
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -227,7 +229,7 @@ class StepSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         start = self._epoch * self._count
-        return iter(range(start + self._rank, start + self._count, self._world))
+        return iter(range(start + self._rank, min(start + self._count, self._total), self._world))
 
     def __len__(self) -> int:
         return self._count // self._world

@@ -133,8 +133,8 @@ def reflection(rgb: U8, chance: Generator) -> U8:
     mask = np.zeros((height, width), np.float32)
     points = np.stack([chance.uniform(-0.2, 1.2, 5) * width, chance.uniform(0.2, 1.2, 5) * height], axis=1)
     cv2.fillPoly(mask, [points.astype(np.int32)], 1.0)
-    mask = cv2.GaussianBlur(mask, (0, 0), chance.uniform(1.0, 8.0))[..., None]
-    return _bytes(rgb + chance.uniform(0.1, 0.45) * mask * ghost)
+    soft = as_f32(cv2.GaussianBlur(mask, (0, 0), chance.uniform(1.0, 8.0)))[..., None]
+    return _bytes(rgb + chance.uniform(0.1, 0.45) * soft * ghost)
 
 
 def _bonnet(rgb: U8, chance: Generator) -> np.ndarray:
