@@ -41,6 +41,12 @@ class ConvNorm(nn.Sequential):
             parts["act"] = activation()
         super().__init__(parts)
 
+    def fold(self) -> None:
+        """Put the batch norm into the convolution, in place; done before, it changes nothing."""
+        if isinstance(self.norm, nn.BatchNorm2d):
+            self.conv = folded(self.conv, self.norm)
+            self.norm = nn.Identity()
+
 
 class InvertedResidual(nn.Module):
     """Expand, filter each channel, project; added to the input where shapes allow (MobileNetV2, Sandler et al.)."""
@@ -76,9 +82,8 @@ def fold_batch_norm(network: nn.Module) -> None:
     Parameters of the convolutions keep their names, so that weights read back from an export find their places.
     """
     for module in network.modules():
-        if isinstance(module, ConvNorm) and isinstance(module.norm, nn.BatchNorm2d):
-            module.conv = folded(module.conv, module.norm)
-            module.norm = nn.Identity()
+        if isinstance(module, ConvNorm):
+            module.fold()
 
 
 def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:

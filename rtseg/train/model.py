@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rtseg.errors import ConfigError, ModelRejected
-from rtseg.train.blocks import InvertedResidual, fold_batch_norm
+from rtseg.train.blocks import ConvNorm, InvertedResidual
 from rtseg.train.checkpoints import average_weights
 from rtseg.train.encoders import (
     MOBILE,
@@ -136,16 +136,17 @@ class GraphNetwork(nn.Module):
 
 
 def load_start(network: nn.Module, path: Path) -> None:
-    """Weights of an earlier export (ONNX) or run (its last.safetensors) into a network of the same recipe.
+    """Weights of an earlier export (ONNX) or run (safetensors) into a network of the same or a like recipe.
 
-    An export has no batch norm: the network's own is folded away first, so it goes on without. Tensors that are
-    missing or have other shapes (a new head) keep their random start; ModelRejected where nothing fits.
+    An export has no batch norm: where its weights go, the network's own is folded away. Tensors that are missing or
+    have other shapes (a new head, a narrower decoder) keep their random start; ModelRejected where nothing fits.
     """
     tensors = initialisers(path) if path.suffix == ".onnx" else average_weights(path)
-    if not any("norm" in name for name in tensors):
-        network.eval()
-        fold_batch_norm(network)
-        network.train()
+    shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    for name, module in network.named_modules():
+        weight = f"{name}.conv.weight"
+        if isinstance(module, ConvNorm) and f"{name}.conv.bias" in tensors and tensors[weight].shape == shapes[weight]:
+            module.fold()
     own = network.state_dict()
     fitting = {name: t for name, t in tensors.items() if name in own and own[name].shape == t.shape}
     if not fitting:
