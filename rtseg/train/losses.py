@@ -12,9 +12,9 @@ from rtseg.train.recipe import HeadOptions, Recipe
 
 
 def run_loss(recipe: Recipe, logits: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
-    """The weighted sum over heads, with a teacher's share where one distils; labels BxRxHxW are brought to the maps."""
+    """The weighted sum over heads, with the teachers' share where some distil; labels are brought to the maps."""
     total = torch.zeros((), device=batch["image"].device)
-    share = next((teacher.weight for teacher in recipe.teachers if teacher.use == "distil"), 0.0)
+    share = sum(teacher.weight for teacher in recipe.teachers if teacher.use == "distil")
     first = 0
     for head in recipe.heads:
         part = slice(first, first + len(head.regions))

@@ -108,8 +108,8 @@ class TeacherOptions(_Table):
 
     model: a card. use: "fill" labels regions that a set does not know; "ignore" makes unknown what the label denies
     but the teacher sees, such as bystanders; "distil" is asked about every augmented picture and is learnt from
-    beside the labels, `weight` of the loss. sets: names of sets and clips, empty for all. regions: the model's
-    name of a region -> ours.
+    beside the labels, `weight` of the loss; several are averaged by their weights. sets: names of sets and clips,
+    empty for all. regions: the model's name of a region -> ours.
     """
 
     model: str

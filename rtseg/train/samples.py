@@ -22,7 +22,7 @@ from torch.utils.data import Dataset, Sampler
 from rtseg.build import build_source
 from rtseg.config import VideoSource
 from rtseg.errors import ConfigError
-from rtseg.ops.arrays import U8
+from rtseg.ops.arrays import F32, U8
 from rtseg.train.augment import Scene, before, beside, view
 from rtseg.train.backgrounds import Backgrounds, at_most
 from rtseg.train.derive import borders
@@ -120,7 +120,7 @@ class TrainingSamples(Dataset[Batch]):
         chance = np.random.default_rng([self._recipe.seed, index])
         size = self._size(index)
         scene, kind = self._compose(size, chance)
-        return self._render(scene, kind, size, chance)
+        return self._render(scene, kind, chance)
 
     def _size(self, index: int) -> tuple[int, int]:
         step = index // self._recipe.schedule.batch
@@ -155,7 +155,7 @@ class TrainingSamples(Dataset[Batch]):
         nothing = np.zeros((1, *rgb.shape[:2]), np.uint8)
         return view(Scene(rgb, nothing, nothing), size, chance, self._recipe.augment, person=False).rgb
 
-    def _render(self, scene: Scene, kind: str, size: tuple[int, int], chance: Generator) -> Batch:
+    def _render(self, scene: Scene, kind: str, chance: Generator) -> Batch:
         first = self._spoil(scene.rgb, kind, chance)
         item = {
             "image": _tensor(first.transpose(2, 0, 1)),
@@ -164,13 +164,10 @@ class TrainingSamples(Dataset[Batch]):
         }
         if self._recipe.schedule.consistency:
             item["image2"] = _tensor(nudge(first, chance).transpose(2, 0, 1))
-        for teacher in self._teachers:
-            if teacher.options.use == "distil":
-                opinion = teacher(first)
-                planes = [opinion.get(region) for region in self._recipe.regions]
-                soft = [np.zeros(size[::-1], np.uint8) if p is None else cv2.resize(p, size) for p in planes]
-                item["teacher"] = _tensor(np.stack(soft).astype(np.uint8))
-                item["teacher_known"] = torch.tensor([float(p is not None) for p in planes])
+        taught = [teacher for teacher in self._teachers if teacher.options.use == "distil"]
+        if taught:
+            planes, shares = consensus(taught, first, self._recipe.regions)
+            item["teacher"], item["teacher_known"] = torch.from_numpy(planes), torch.from_numpy(shares > 0).float()
         return item
 
     def _spoil(self, rgb: U8, kind: str, chance: Generator) -> U8:
@@ -178,6 +175,20 @@ class TrainingSamples(Dataset[Batch]):
         if kind == "road" and chance.random() < augment.weather:
             rgb = weather(rgb, chance)
         return sensor(rgb, chance) if chance.random() < augment.sensor else rgb
+
+
+def consensus(teachers: Sequence[Teacher], rgb: U8, regions: Sequence[str]) -> tuple[F32, F32]:
+    """What several teachers say of a picture, averaged by weights: RxHxW, 0..1, and the sum of weights a region."""
+    height, width = rgb.shape[:2]
+    planes, shares = np.zeros((len(regions), height, width), np.float32), np.zeros(len(regions), np.float32)
+    for teacher in teachers:
+        opinion = teacher(rgb)
+        for index, region in enumerate(regions):
+            if region in opinion:
+                plane = cv2.resize(opinion[region], (width, height), interpolation=cv2.INTER_LINEAR)
+                planes[index] += teacher.options.weight / 255 * plane.astype(np.float32)
+                shares[index] += teacher.options.weight
+    return planes / np.maximum(shares, 1e-6)[:, None, None], shares
 
 
 def nudge(rgb: U8, chance: Generator) -> U8:
