@@ -42,10 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as place:
         folders = [Path(place) / name for name in ("first", "second", "killed")]
         cache = options.cache or Path(place) / "teachers"
-        commands = [
-            [sys.executable, "-m", "benchmarks.reproducible", str(options.recipe), "--steps", str(options.steps), "--into", str(folder), "--cache", str(cache)]
-            for folder in folders
-        ]
+        common = [sys.executable, "-m", "benchmarks.reproducible", str(options.recipe), "--steps", str(options.steps)]
+        commands = [[*common, "--into", str(folder), "--cache", str(cache)] for folder in folders]
         for command in commands[:2]:
             subprocess.run(command, check=True, cwd=ROOT)
         _kill_when_saved(commands[2], folders[2] / "last.safetensors")

@@ -24,8 +24,6 @@ from rtseg.train.recipe import Recipe
 from rtseg.train.samples import Batch, StepSampler, TrainingSamples, ValidationSamples
 from rtseg.train.sheet import PictureSheet
 
-log = logging.getLogger(__name__)
-
 
 class Learner(pl.LightningModule):
     """A recipe's network on its way: losses, optimiser, schedule, and IoU of every region on what is held back."""
