@@ -62,9 +62,10 @@ def export(
     network: with its trained weights. pictures: RGB uint8 HxWx3 of the model's input size, to compare on. Raises
     ModelRejected where ONNX Runtime and torch differ by more than `TOLERANCE`; nothing is written then.
     """
-    deployed = copy.deepcopy(network).cpu().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    fold_batch_norm(deployed)
-    model = to_onnx(Deployed(deployed), recipe.model.size, [head.name for head in recipe.heads])
+    network = copy.deepcopy(network).cpu().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    fold_batch_norm(network)
+    deployed = Deployed(network, {head.name: head.shift for head in recipe.heads})
+    model = to_onnx(deployed, recipe.model.size, [head.name for head in recipe.heads])
     if planes:
         model = fold_planes(model, PLANES)
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,7 +150,7 @@ def fold_planes(model: onnx.ModelProto, colour: Colour) -> onnx.ModelProto:
     return model
 
 
-def compare(path: Path, network: nn.Module, pictures: Sequence[U8], *, colour: Colour | None = None) -> float:
+def compare(path: Path, deployed: nn.Module, pictures: Sequence[U8], *, colour: Colour | None = None) -> float:
     """The largest difference of a probability between an exported file and torch over some pictures.
 
     With a colour the file takes planes: the pictures are converted in float, without rounding or clipping, so that
@@ -158,7 +159,6 @@ def compare(path: Path, network: nn.Module, pictures: Sequence[U8], *, colour: C
     engine = OrtEngine(path, providers=("cpu",))
     [name] = engine.inputs
     worst = 0.0
-    deployed = Deployed(network)
     for picture in pictures:
         rgb = as_f32(np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32) / 255)
         with torch.no_grad():

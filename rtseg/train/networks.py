@@ -87,7 +87,7 @@ class SegmentationNetwork(nn.Module):
         for name, (regions, stride) in heads.items():
             place = next((i for i, at in enumerate(strides) if at <= stride), len(strides) - 1)
             self._places[name] = place
-            self.heads[name] = Head(widths[place], regions, factor=max(strides[place] // stride, 1))
+            self.heads[_key(name)] = Head(widths[place], regions, factor=max(strides[place] // stride, 1))
 
     def forward(self, picture: Tensor) -> dict[str, Tensor]:
         """Logits by head, BxRxhxw at the head's stride."""
@@ -97,16 +97,28 @@ class SegmentationNetwork(nn.Module):
         for level, feature in zip(self.levels, reversed(finer), strict=True):
             x = level(x, feature)
             found.append(x)
-        return {name: head(found[self._places[name]]) for name, head in self.heads.items()}
+        return {name: self.heads[_key(name)](found[place]) for name, place in self._places.items()}
+
+
+def _key(name: str) -> str:
+    """A head's name as torch takes it: "train" and "half" are methods of its modules."""
+    return f"{name}_" if hasattr(nn.ModuleDict, name) else name
 
 
 class Deployed(nn.Module):
-    """The network as it is exported: probabilities in the order of its heads instead of logits by name."""
+    """The network as it is exported: probabilities in the order of its heads instead of logits by name.
 
-    def __init__(self, network: nn.Module) -> None:
+    shifts: head -> what is added to its logits, which moves the threshold.
+    """
+
+    def __init__(self, network: nn.Module, shifts: Mapping[str, float] | None = None) -> None:
         super().__init__()
         self.network = network
+        self._shifts = {name: shift for name, shift in (shifts or {}).items() if shift}
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
         """RGB 0..1 BxCxHxW to probabilities BxRxhxw, a tensor a head."""
-        return tuple(torch.sigmoid(logits) for logits in self.network(picture).values())
+        found = self.network(picture).items()
+        return tuple(
+            torch.sigmoid(logits + self._shifts[name] if name in self._shifts else logits) for name, logits in found
+        )
