@@ -25,8 +25,8 @@ BORDER = "border"
 class CardInput(BaseModel):
     """How a picture becomes the input tensor: float32 1x3xHxW, (pixel / scale - mean) / std per channel.
 
-    size: width, height. colour: what the channels are, for "yuv" in `matrix` and `full_range`. fit: "stretch", or "letterbox" (kept aspect, centred,
-    padded with `pad`, a pixel value 0..255).
+    size: width, height. colour: what the channels are, for "yuv" in `matrix` and `full_range`. fit: "stretch", or
+    "letterbox" (kept aspect, centred, padded with `pad`, a pixel value 0..255).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -51,9 +51,9 @@ class CardInput(BaseModel):
 class CardOutput(BaseModel):
     """What one output tensor, 1xCxHxW, means.
 
-    activation: what is still missing to make probabilities of it. regions: region name -> channel ("regions"
-    and "touching" families); a channel that no region names (background) is dropped. The "semantic" family has one output, whose
-    channels are the card's `names` in order, and no regions.
+    activation: what is still missing to make probabilities of it. regions: region name -> channel ("regions" and
+    "touching" families); a channel that no region names (background) is dropped. The "semantic" family has one
+    output, whose channels are the card's `names` in order, and no regions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -68,8 +68,9 @@ class Card(BaseModel):
     name: what `--model` takes. file: name of the weights, beside the card or in a searched folder. sha256: of the
     weights, 64 hexadecimal digits. licence: of the weights. source: who made them, from what. url: where
     they can be had, None if nowhere. data: what they were trained on, with its terms. recipe: SHA-256 of what they
-    were trained by, for our own. names: of the regions or classes, in order. palette: name -> "#rrggbb". metrics: published or measured figures.
-    external: file -> sha256 of weights that the graph keeps outside itself, beside it; usually none.
+    were trained by, for our own. names: of the regions or classes, in order. palette: name -> "#rrggbb". metrics:
+    published or measured figures. external: file -> sha256 of weights that the graph keeps outside itself, beside
+    it; usually none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +35,9 @@ def train(
     Stop it whenever you like: the same command goes on from the last checkpoint.
     """
     from rtseg.cli.console import stderr
-    from rtseg.train.run import open_recipe, preview_samples, train_and_export
+
+    with _needs("train"):
+        from rtseg.train.run import open_recipe, preview_samples, train_and_export
 
     plan = open_recipe(recipe, steps=steps, seed=seed)
     folder = output or Path("runs") / plan.name
@@ -64,7 +68,9 @@ def export(
 ) -> None:
     """Write the weights of a run as ONNX with a card, compared with torch."""
     from rtseg.cli.console import print_json, stdout
-    from rtseg.train.run import export_run, open_recipe
+
+    with _needs("train"):
+        from rtseg.train.run import export_run, open_recipe
 
     plan = open_recipe(recipe)
     folder = run or Path("runs") / plan.name
@@ -75,3 +81,14 @@ def export(
         stdout().print(
             f"{done.path}: largest difference from torch {done.difference:.1e}", markup=False, soft_wrap=True
         )
+
+
+@contextlib.contextmanager
+def _needs(extra: str) -> Iterator[None]:
+    """Says which extra has what an import lacks."""
+    try:
+        yield
+    except ImportError as error:
+        from rtseg.registry import explain_import
+
+        raise explain_import(error, extra=extra) from error

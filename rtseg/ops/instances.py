@@ -56,11 +56,12 @@ def _grown(seeds: NDArray[np.int32], count: int) -> NDArray[np.int32]:
     inside = seeds > 0
     number[nearest[inside]] = seeds[inside]
     assert number.max() == count
-    return number[nearest]
+    grown: NDArray[np.int32] = number[nearest]
+    return grown
 
 
 def _boxes(masks: U8) -> F32:
-    columns, rows = masks.any(axis=1), masks.any(axis=2)
+    columns, rows = masks.max(axis=1) > 0, masks.max(axis=2) > 0
     x0, y0 = columns.argmax(axis=1), rows.argmax(axis=1)
     x1 = columns.shape[1] - columns[:, ::-1].argmax(axis=1)
     y1 = rows.shape[1] - rows[:, ::-1].argmax(axis=1)

@@ -32,7 +32,7 @@ class Learner(pl.LightningModule):
         super().__init__()
         self.recipe = recipe
         self.network = network
-        self.scores = nn.ModuleDict({region: BinaryJaccardIndex() for region in recipe.regions})
+        self.scores = nn.ModuleList(BinaryJaccardIndex() for _ in recipe.regions)
 
     def forward(self, picture: Tensor) -> dict[str, Tensor]:
         """Logits by head."""
@@ -64,22 +64,22 @@ class Learner(pl.LightningModule):
         first = 0
         for head in self.recipe.heads:
             full = nn.functional.interpolate(logits[head.name], size=size, mode="bilinear", align_corners=False)
-            for offset, region in enumerate(head.regions):
+            for offset in range(len(head.regions)):
                 known = batch["known"][:, first + offset] > 0.5
                 target = batch["target"][:, first + offset] > 0.5
                 if known.any():
-                    self._score(region).update(full[:, offset][known].sigmoid(), target[known])
+                    self._score(first + offset).update(full[:, offset][known].sigmoid(), target[known])
             first += len(head.regions)
 
     def on_validation_epoch_end(self) -> None:
         """Log the IoU of each region."""
-        for region in self.recipe.regions:
-            score = self._score(region)
+        for index, region in enumerate(self.recipe.regions):
+            score = self._score(index)
             self.log(f"iou_{region}", score.compute(), prog_bar=True)
             score.reset()
 
-    def _score(self, region: str) -> BinaryJaccardIndex:
-        return cast(BinaryJaccardIndex, self.scores[region])
+    def _score(self, index: int) -> BinaryJaccardIndex:
+        return cast(BinaryJaccardIndex, self.scores[index])
 
     def configure_optimizers(self) -> Any:
         """AdamW; weights from elsewhere learn at the encoder's rate; warm-up, then a cosine to a hundredth."""

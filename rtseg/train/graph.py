@@ -5,7 +5,7 @@ Only the operators of convolutional networks are known; a graph with another one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -44,9 +44,11 @@ class OnnxGraph(nn.Module):
         self._nodes = _needed([node for node in graph.node if node.op_type != "Constant"], self.outputs)
         learnt = {name for node in self._nodes if "Conv" in node.op_type for name in node.input[1:]}
         self._constants: dict[str, Any] = {}
+        self._names: dict[str, str] = {}
         for name in dict.fromkeys(name for node in self._nodes for name in node.input if name in constants):
             if name in learnt:
-                self.register_parameter(_attribute(name), nn.Parameter(torch.from_numpy(constants[name].copy())))
+                self._names[name] = _attribute(name, self._names.values())
+                self.register_parameter(self._names[name], nn.Parameter(torch.from_numpy(constants[name].copy())))
             else:
                 self._constants[name] = constants[name]
         for node in self._nodes:
@@ -95,7 +97,7 @@ class OnnxGraph(nn.Module):
                 raise ModelRejected(f"the logits come out of {node.op_type}, not a convolution: leave model.temper out")
             with torch.no_grad():
                 for name in node.input[1:]:
-                    getattr(self, _attribute(name)).mul_(factor)
+                    self.get_parameter(self._names[name]).mul_(factor)
 
     def _value(self, name: str, values: Mapping[str, Any]) -> Any:
         if not name:
@@ -104,7 +106,7 @@ class OnnxGraph(nn.Module):
             return values[name]
         if name in self._constants:
             return self._constants[name]
-        return getattr(self, _attribute(name))
+        return getattr(self, self._names[name])
 
 
 def load_graph(path: Path, *, outputs: Sequence[str] = ()) -> OnnxGraph:
@@ -146,8 +148,10 @@ def _needed(nodes: Sequence[onnx.NodeProto], outputs: Sequence[str]) -> list[onn
     return kept[::-1]
 
 
-def _attribute(name: str) -> str:
-    return "w_" + "".join(letter if letter.isalnum() else "_" for letter in name)
+def _attribute(name: str, taken: Collection[str]) -> str:
+    """A parameter's name for one of ONNX, which may have any signs; two that differ by signs alone stay two."""
+    plain = "w_" + "".join(letter if letter.isalnum() else "_" for letter in name)
+    return plain if plain not in taken else f"{plain}_{len(taken)}"
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
@@ -216,11 +220,20 @@ def _clip(v: Sequence[Any], _: Attributes) -> Tensor:
 
 
 def _pool(v: Sequence[Any], a: Attributes) -> Tensor:
-    return functional.max_pool2d(v[0], a["kernel_shape"], a.get("strides"), a.get("pads", [0, 0])[:2])
+    return functional.max_pool2d(v[0], a["kernel_shape"], *_windows(a))
 
 
 def _average(v: Sequence[Any], a: Attributes) -> Tensor:
-    return functional.avg_pool2d(v[0], a["kernel_shape"], a.get("strides"), a.get("pads", [0, 0])[:2])
+    inside = bool(a.get("count_include_pad", 0))
+    return functional.avg_pool2d(v[0], a["kernel_shape"], *_windows(a), count_include_pad=inside)
+
+
+def _windows(a: Attributes) -> tuple[list[int], list[int]]:
+    """Strides and padding of a pooling; without strides ONNX moves by 1, torch by the window."""
+    pads = a.get("pads", [0, 0, 0, 0])
+    if pads[:2] != pads[2:] or a.get("ceil_mode", 0):
+        raise ModelRejected(f"training cannot start from a graph that pools with pads {pads} or rounds up")
+    return a.get("strides", [1, 1]), pads[:2]
 
 
 def _reduce_mean(v: Sequence[Any], a: Attributes) -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import assert_never
 
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from rtseg.errors import ConfigError, ModelRejected
 from rtseg.train.blocks import ConvNorm, InvertedResidual
@@ -54,6 +55,8 @@ def build_network(recipe: Recipe) -> nn.Module:
                 grow=options.grow,
                 temper=options.temper,
             )
+        case "ensemble":
+            network = EnsembleNetwork(options.members, [head.name for head in recipe.heads], shares=options.shares)
         case "segformer":
             from rtseg.train.segformer import SegformerNetwork
 
@@ -107,7 +110,7 @@ class GraphNetwork(nn.Module):
         self, path: Path, heads: list[str], *, size: tuple[int, int], grow: int = 0, temper: float = 1.0
     ) -> None:
         super().__init__()
-        model = onnx.load(path)
+        model = _load(path)
         logits = []
         for port in model.graph.output:
             node = _source(model, port.name)
@@ -135,6 +138,45 @@ class GraphNetwork(nn.Module):
         return dict(zip(self._heads, self.graph(picture), strict=True))
 
 
+class EnsembleNetwork(nn.Module):
+    """Several published graphs as one: the mean of their probabilities, each looking at its own size.
+
+    Networks that were trained on different data fail on different pictures; their mean is better than the best of
+    them. members: ONNX files of the same heads. shares: of each in the mean, alike where empty. The maps come at the
+    first member's size.
+    """
+
+    def __init__(self, members: Sequence[Path], heads: list[str], *, shares: Sequence[float] = ()) -> None:
+        super().__init__()
+        if len(members) < 2 or (shares and len(shares) != len(members)):
+            raise ConfigError("an ensemble has two model.members or more, and one of model.shares for each or none")
+        self._sizes = [_input_size(path) for path in members]
+        self.members = nn.ModuleList(
+            GraphNetwork(path, heads, size=size) for path, size in zip(members, self._sizes, strict=True)
+        )
+        total = sum(shares) or len(members)
+        self._shares = [share / total for share in shares] or [1 / total] * len(members)
+
+    def forward(self, picture: Tensor) -> dict[str, Tensor]:
+        """Logits by head: of the mean probability, which is kept a thousandth from 0 and 1."""
+        means: dict[str, Tensor] = {}
+        for member, (width, height), share in zip(self.members, self._sizes, self._shares, strict=True):
+            own = functional.interpolate(picture, size=(height, width), mode="bilinear", align_corners=False)
+            for name, logits in member(own if own.shape != picture.shape else picture).items():
+                found = torch.sigmoid(logits)
+                if name in means and found.shape != means[name].shape:
+                    size = means[name].shape[-2:]
+                    found = functional.interpolate(found, size=size, mode="bilinear", align_corners=False)
+                means[name] = share * found + means[name] if name in means else share * found
+        return {name: torch.logit(mean, eps=1e-3) for name, mean in means.items()}
+
+
+def _input_size(path: Path) -> tuple[int, int]:
+    """Width and height that a graph takes."""
+    _, _, height, width = (side.dim_value for side in _load(path).graph.input[0].type.tensor_type.shape.dim)
+    return width, height
+
+
 def load_start(network: nn.Module, path: Path) -> None:
     """Weights of an earlier export (ONNX) or run (safetensors) into a network of the same or a like recipe.
 
@@ -156,14 +198,18 @@ def load_start(network: nn.Module, path: Path) -> None:
 
 def initialisers(path: Path) -> Mapping[str, Tensor]:
     """The weights of an export under the network's own names."""
-    try:
-        model = onnx.load(path)
-    except Exception as error:  # protobuf's own and more
-        raise ModelRejected(f"{path} is not an ONNX model: {error}") from error
+    model = _load(path)
     return {
         tensor.name.removeprefix("network."): torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy())
         for tensor in model.graph.initializer
     }
+
+
+def _load(path: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load(path)
+    except Exception as error:  # protobuf's own and more
+        raise ModelRejected(f"{path} is not an ONNX model: {error}") from error
 
 
 def _source(model: onnx.ModelProto, name: str) -> onnx.NodeProto:

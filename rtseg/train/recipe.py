@@ -28,8 +28,9 @@ class EncoderOptions(_Table):
     """Which encoder, and where its weights are.
 
     kind: "mobile" (ours, from scratch), "lite0" (EfficientNet-Lite0), "onnx" (values of a published graph). file:
-    safetensors or ONNX. blocks: how many inverted residuals are kept. taps, scale, bgr: see `GraphEncoder`.
-    frozen: how many of the first parameters stay as they are, as a share. rate: of the learning rate.
+    safetensors or ONNX. blocks: how many inverted residuals are kept. taps, scale, bgr: see `GraphEncoder`. shrink: 2
+    for a `ShrunkEncoder`. frozen: how many of the first parts (tensors of a graph) do not learn. rate: share of the
+    learning rate for weights that come from elsewhere.
     """
 
     kind: Literal["mobile", "lite0", "onnx"] = "mobile"
@@ -47,17 +48,20 @@ class EncoderOptions(_Table):
 class NetworkOptions(_Table):
     """What is trained. size: width and height of its input. widths: of the decoder, coarsest first.
 
-    architecture: "network" is ours; "onnx" goes on from a whole published graph, `start`; "segformer" takes a
+    architecture: "network" is ours; "onnx" goes on from a whole published graph, `start`; "ensemble" averages what the
+    graphs `members` say, by `shares` (default: alike), each at its own size; "segformer" takes a
     checkpoint of transformers, see `SegformerNetwork`. grow, temper: see `GraphNetwork`. start: weights to go on from,
     the last.safetensors of an earlier run or the ONNX file that it exported.
     """
 
-    architecture: Literal["network", "onnx", "segformer"] = "network"
+    architecture: Literal["network", "onnx", "ensemble", "segformer"] = "network"
     size: Size
     encoder: EncoderOptions = EncoderOptions()
     widths: tuple[Annotated[int, Field(ge=8, multiple_of=8)], ...] = (64, 32, 24, 16)
     stages: Annotated[int, Field(ge=1, le=4)] = 1
     start: Path | None = None
+    members: tuple[Path, ...] = ()
+    shares: tuple[Positive, ...] = ()
     grow: Annotated[int, Field(ge=0)] = 0
     temper: Positive = 1.0
     checkpoint: str | None = None
@@ -69,6 +73,7 @@ class HeadOptions(_Table):
     stride: of the map, in pixels of the input. weight: of its loss. dice: share of the dice loss beside the
     cross-entropy. edge: how much more pixels at an edge count. positive: how much more pixels of the region count.
     gain: what labels are multiplied with, then clipped to 1: thin lines grow faint when pictures are made small.
+    shift: added to the logits at export, to move the threshold; choose it on training pictures.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -79,6 +84,7 @@ class HeadOptions(_Table):
     edge: Annotated[float, Field(ge=0.0)] = 0.0
     positive: Positive = 1.0
     gain: Positive = 1.0
+    shift: Annotated[float, Field(allow_inf_nan=False)] = 0.0
 
 
 class DataOptions(DataSet):
@@ -154,13 +160,14 @@ class AugmentOptions(_Table):
 
 
 class ScheduleOptions(_Table):
-    """How long and how fast. steps in all; a checkpoint, a validation and a picture sheet every `epoch` steps.
+    """How long and how fast. steps in all, 0 to export the start as it is; a checkpoint, a validation and a picture
+    sheet every `epoch` steps.
 
     small: share of the steps that are made at `small_size`, which costs less. consistency: weight of the difference
     between two renderings of the same picture, against flicker.
     """
 
-    steps: Annotated[int, Field(ge=1)]
+    steps: Annotated[int, Field(ge=0)]
     epoch: Annotated[int, Field(ge=1)] = 250
     batch: Annotated[int, Field(ge=1)] = 16
     rate: Positive = 1e-3
@@ -218,6 +225,8 @@ class Recipe(_Table):
         learnt |= {ours for teacher in self.teachers for ours in teacher.regions.values()}
         if missing := [region for region in self.regions if region not in learnt]:
             raise ValueError(f"no set and no teacher labels {', '.join(missing)}: add one, or drop it from the heads")
+        if (share := sum(teacher.weight for teacher in self.teachers if teacher.use == "distil")) > 1:
+            raise ValueError(f"the weights of teachers that distil add up to {share:g}: at most 1, labels get the rest")
         titles = [data.title for data in self.data]
         if twice := sorted({title for title in titles if titles.count(title) > 1}):
             raise ValueError(f'two sets are called {", ".join(twice)}: give each of them a name = "..." of its own')
@@ -263,6 +272,8 @@ def _with_places(values: Any, file: Path) -> Any:
     if not isinstance(values, dict):
         return values
     made = {key: _with_places(value, file) for key, value in values.items()}
+    if isinstance(members := made.get("members"), list):
+        made["members"] = [place(member, file) if isinstance(member, str) else member for member in members]
     for key in _PATHS & set(made):
         if isinstance(made[key], str):
             made[key] = place(made[key], file)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
-import numpy as np
 import torch
 
 from rtseg.errors import ConfigError
-from rtseg.ops.arrays import U8
+from rtseg.ops.arrays import U8, as_u8
 from rtseg.train.checkpoints import average_weights
 from rtseg.train.export import Export, export
 from rtseg.train.fit import fit, sizes_of
 from rtseg.train.model import build_network
 from rtseg.train.recipe import Recipe, read_recipe
-from rtseg.train.samples import TrainingSamples, ValidationSamples
+from rtseg.train.samples import TrainingSamples
 from rtseg.train.sheet import grid, tint
 
 
@@ -43,30 +42,33 @@ def train_and_export(
     """Train into `folder`, going on where a run before ended, and leave NAME.onnx and NAME.toml there."""
     torch.set_num_threads(threads)
     cv2.setNumThreads(1)
-    fit(
-        recipe,
-        folder,
-        resume=resume,
-        cache=cache,
-        workers=workers,
-        accelerator=accelerator,
-        devices=devices,
-        precision=precision,
-        progress=progress,
-    )
-    return export_run(recipe, folder, folder, cache=cache)
+    if recipe.schedule.steps:
+        fit(
+            recipe,
+            folder,
+            resume=resume,
+            cache=cache,
+            workers=workers,
+            accelerator=accelerator,
+            devices=devices,
+            precision=precision,
+            progress=progress,
+        )
+    return export_run(recipe, folder, folder)
 
 
-def export_run(recipe: Recipe, run: Path, output: Path, *, planes: bool = False, cache: Path | None = None) -> Export:
-    """Write the averaged weights of a run's last checkpoint; ConfigError where there is none."""
+def export_run(recipe: Recipe, run: Path, output: Path, *, planes: bool = False) -> Export:
+    """Write the averaged weights of a run's last checkpoint; ConfigError where there is none.
+
+    A recipe of no steps needs no run: what it begins with is exported.
+    """
     last = run / "last.safetensors"
-    if not last.is_file():
-        raise ConfigError(f"{run} has no checkpoint {last.name}: train first, or name the folder of the run with --run")
     network = build_network(recipe)
-    network.load_state_dict(average_weights(last))
-    samples = ValidationSamples(recipe, cache=cache or run / "teachers", limit=3)
-    pictures = [_picture(samples[i]["image"]) for i in range(len(samples))]
-    return export(recipe, network, output, pictures=pictures or [_noise(recipe.model.size)], planes=planes)
+    if recipe.schedule.steps:
+        if not last.is_file():
+            raise ConfigError(f"{run} has no checkpoint {last.name}: train first, or name the run's folder with --run")
+        network.load_state_dict(average_weights(last))
+    return export(recipe, network, output, pictures=_pictures(recipe), planes=planes)
 
 
 def preview_samples(recipe: Recipe, folder: Path, *, cache: Path | None = None, count: int = 40) -> Path:
@@ -83,9 +85,11 @@ def preview_samples(recipe: Recipe, folder: Path, *, cache: Path | None = None, 
     return path
 
 
-def _picture(image: torch.Tensor) -> U8:
-    return (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-
-
-def _noise(size: tuple[int, int]) -> U8:
-    return np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+def _pictures(recipe: Recipe, *, count: int = 3) -> list[U8]:
+    """A few held-back pictures of every set, or of the others where none is, at the input's size."""
+    found = []
+    for data in recipe.data:
+        for stem in (data.stems("held_out") or data.stems())[:count]:
+            rgb = data.read(stem).rgb
+            found.append(as_u8(cv2.resize(rgb, recipe.model.size, interpolation=cv2.INTER_AREA)))
+    return found

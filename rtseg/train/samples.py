@@ -188,7 +188,8 @@ def consensus(teachers: Sequence[Teacher], rgb: U8, regions: Sequence[str]) -> t
                 plane = cv2.resize(opinion[region], (width, height), interpolation=cv2.INTER_LINEAR)
                 planes[index] += teacher.options.weight / 255 * plane.astype(np.float32)
                 shares[index] += teacher.options.weight
-    return planes / np.maximum(shares, 1e-6)[:, None, None], shares
+    planes /= np.maximum(shares, np.float32(1e-6))[:, None, None]
+    return planes, shares
 
 
 def nudge(rgb: U8, chance: Generator) -> U8:

@@ -1,0 +1,88 @@
+"""`rtseg train` and `rtseg export`: a recipe in, a network and its card out."""
+
+from __future__ import annotations
+
+import builtins
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+from commands import Rtseg, runner
+from trained import write_recipe
+
+from rtseg import store
+from rtseg.cli.app import app
+
+assert app
+
+
+@pytest.fixture
+def rtseg(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rtseg:
+    monkeypatch.chdir(tmp_path)
+    return runner(capsys)
+
+
+def test_a_recipe_becomes_a_network_with_its_card(rtseg: Rtseg, tmp_path: Path) -> None:
+    write_recipe(tmp_path)
+    done = rtseg("train", "tiny.toml", "--steps", 2, "--accelerator", "cpu", "--threads", "1", "-q")
+    assert done.code == 0, done.err
+    assert "runs/tiny/rtseg_tiny.onnx: largest difference from torch" in done.err
+    assert done.out == ""
+    assert store.verify(store.find_card("runs/tiny/tiny.toml")) == tmp_path / "runs" / "tiny" / "rtseg_tiny.onnx"
+
+    again = rtseg("train", "tiny.toml", "--steps", 2, "--accelerator", "cpu", "--threads", "1", "-q")
+    assert again.code == 0, again.err
+
+    longer = rtseg("train", "tiny.toml", "--accelerator", "cpu", "--threads", "1", "-q")
+    assert longer.code == 2
+    assert "runs/tiny holds a run of another recipe" in longer.error()
+
+    planes = rtseg("export", "tiny.toml", "--planes", "-o", "planes", "--json")
+    assert planes.code == 0, planes.err
+    assert planes.json["path"].endswith("rtseg_tiny.onnx")
+    assert planes.json["difference"] < 1e-3
+    assert store.find_card("planes/tiny.toml").input.colour == "yuv"
+    assert "largest difference" in rtseg("export", "tiny.toml", "-o", "plain").out
+
+
+def test_a_preview_shows_samples_and_trains_nothing(rtseg: Rtseg, tmp_path: Path) -> None:
+    write_recipe(tmp_path)
+    done = rtseg("train", "tiny.toml", "--preview", "-o", "look")
+    assert done.code == 0, done.err
+    assert [path.name for path in (tmp_path / "look").iterdir()] == ["samples.png"]
+    sheet = cv2.imread("look/samples.png")
+    assert sheet is not None
+    assert sheet.shape == (7 * 48, 6 * 64, 3)
+
+
+def test_an_export_without_a_run_says_so(rtseg: Rtseg, tmp_path: Path) -> None:
+    write_recipe(tmp_path)
+    done = rtseg("export", "tiny.toml")
+    assert done.code == 2
+    assert "no checkpoint last.safetensors: train first, or name the folder of the run with --run" in done.error()
+
+
+def test_a_bad_recipe_is_one_line(rtseg: Rtseg, tmp_path: Path) -> None:
+    write_recipe(tmp_path, schedule="steps = 0")
+    done = rtseg("train", "tiny.toml")
+    assert done.code == 2
+    assert "schedule.steps" in done.error()
+
+
+def test_without_torch_the_error_says_what_to_install(
+    rtseg: Rtseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_recipe(tmp_path)
+    original = builtins.__import__
+
+    def missing(name: str, *arguments: Any, **more: Any) -> Any:
+        if name == "rtseg.train.run":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+        return original(name, *arguments, **more)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    for command in (("train", "tiny.toml"), ("export", "tiny.toml")):
+        done = rtseg(*command)
+        assert done.code == 2
+        assert "pip install 'rtseg[train]'" in done.error()
