@@ -102,7 +102,9 @@ def before(subject: Scene, background: U8, chance: Generator) -> Scene:
     if chance.random() < 0.4:  # out of focus, as cameras show it
         ground = as_f32(cv2.GaussianBlur(ground, (0, 0), chance.uniform(0.7, 3.0)))
     mixed = np.clip(person * alpha + ground * (1 - alpha), 0, 255).astype(np.uint8)
-    return Scene(mixed, subject.planes, np.full_like(subject.known, 255))
+    planes = subject.planes.copy()
+    planes[0] = (alpha[..., 0] * 255).round()  # what is seen of the subject, not what was cut
+    return Scene(mixed, planes, np.full_like(subject.known, 255))
 
 
 def beside(scene: Scene, other: Scene, chance: Generator) -> Scene:
