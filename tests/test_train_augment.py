@@ -180,3 +180,13 @@ def test_a_subject_is_painted_over_with_its_surroundings() -> None:
 def test_large_pictures_are_made_smaller_and_small_ones_are_left() -> None:
     assert at_most(np.zeros((50, 100, 3), np.uint8), 40).shape == (20, 40, 3)
     assert at_most(np.zeros((50, 100, 3), np.uint8), 100).shape == (50, 100, 3)
+
+
+def test_a_picture_that_shrinks_more_one_way_is_averaged_that_way() -> None:
+    """Stripes of one row in a tall picture, stretched to a wide sample, become grey instead of a moiré."""
+    rgb = np.zeros((400, 80, 3), np.uint8)
+    rgb[::2] = 254
+    nothing = np.zeros((1, 400, 80), np.uint8)
+    options = AugmentOptions(flip=0.0, rotate=0.0, zoom=(1.0, 1.0))
+    found = view(Scene(rgb, nothing, nothing), (80, 100), np.random.default_rng(1), options, person=False).rgb
+    assert np.abs(found.astype(int) - 127).max() <= 2

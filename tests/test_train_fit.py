@@ -93,7 +93,8 @@ def test_a_run_leaves_checkpoint_figures_and_pictures(tmp_path: Path) -> None:
 
 
 def test_a_run_learns_squares(tmp_path: Path, losses: list[float]) -> None:
-    made = recipe(tmp_path, schedule="steps = 12\nepoch = 12\nbatch = 2\nrate = 2e-2\nwarmup = 2\nema = 0")
+    schedule = "steps = 12\nepoch = 12\nbatch = 2\nrate = 2e-2\nwarmup = 2\nema = 0"
+    made = recipe(tmp_path, schedule=schedule, more="[augment]\nsensor = 0")
     run(made, tmp_path / "run")
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
 

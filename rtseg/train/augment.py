@@ -50,7 +50,7 @@ def view(scene: Scene, size: tuple[int, int], chance: Generator, options: Augmen
     linear = turn @ np.diag([scale_x * mirror, scale_y])
     centre = np.array([x + wide / 2 - 0.5, y + tall / 2 - 0.5])
     offset = centre - linear @ np.array([(size[0] - 1) / 2, (size[1] - 1) / 2])
-    return _warp(scene, np.column_stack([linear, offset]), size, shrink=min(scale_x, scale_y))
+    return _warp(scene, np.column_stack([linear, offset]), size, steps=(round(scale_x), round(scale_y)))
 
 
 def _upper_body(subject: np.ndarray, aspect: float, chance: Generator) -> tuple[float, float, float, float]:
@@ -67,11 +67,12 @@ def _upper_body(subject: np.ndarray, aspect: float, chance: Generator) -> tuple[
     return middle - wide / 2, float(top) - chance.uniform(-0.1, 0.3) * tall, wide, tall
 
 
-def _warp(scene: Scene, matrix: np.ndarray, size: tuple[int, int], *, shrink: float) -> Scene:
+def _warp(scene: Scene, matrix: np.ndarray, size: tuple[int, int], *, steps: tuple[int, int]) -> Scene:
+    """`steps`: pixels of the scene to one of the sample, each way; so many are averaged, or the warp would alias."""
     rgb, planes, known = scene.rgb, scene.planes, scene.known
-    if shrink > 1.5:  # average first, or the bilinear warp would alias
-        factor = 1 / round(shrink)
-        smaller = max(1, int(rgb.shape[1] * factor)), max(1, int(rgb.shape[0] * factor))
+    if max(steps) > 1:
+        height, width = rgb.shape[:2]
+        smaller = max(1, width // max(steps[0], 1)), max(1, height // max(steps[1], 1))
         ratio = np.array([smaller[0] / rgb.shape[1], smaller[1] / rgb.shape[0]])
         rgb = as_u8(cv2.resize(rgb, smaller, interpolation=cv2.INTER_AREA))
         planes = np.stack([cv2.resize(p, smaller, interpolation=cv2.INTER_AREA) for p in planes]).astype(np.uint8)
