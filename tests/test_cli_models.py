@@ -49,7 +49,10 @@ def test_verify_takes_all_that_are_here_or_those_named(rtseg: Rtseg) -> None:
     result = rtseg("models", "verify")
     assert result.code == 0
     assert [line.split()[:2] for line in result.out.splitlines()] == [
+        ["ok", "nuclei:"],
         ["ok", "portrait:"],
+        ["ok", "portrait-fast:"],
+        ["ok", "portrait-studio:"],
         ["ok", "road:"],
         ["ok", "road-fast:"],
     ]

@@ -53,18 +53,18 @@ def test_a_preview_shows_samples_and_trains_nothing(rtseg: Rtseg, tmp_path: Path
     assert [path.name for path in (tmp_path / "look").iterdir()] == ["samples.png"]
     sheet = cv2.imread("look/samples.png")
     assert sheet is not None
-    assert sheet.shape == (7 * 48, 6 * 64, 3)
+    assert sheet.shape == (2 * 48, 6 * 64, 3)  # the eight samples of its steps
 
 
 def test_an_export_without_a_run_says_so(rtseg: Rtseg, tmp_path: Path) -> None:
     write_recipe(tmp_path)
     done = rtseg("export", "tiny.toml")
     assert done.code == 2
-    assert "no checkpoint last.safetensors: train first, or name the folder of the run with --run" in done.error()
+    assert "no checkpoint last.safetensors: train first, or name the run's folder with --run" in done.error()
 
 
 def test_a_bad_recipe_is_one_line(rtseg: Rtseg, tmp_path: Path) -> None:
-    write_recipe(tmp_path, schedule="steps = 0")
+    write_recipe(tmp_path, schedule="steps = -1")
     done = rtseg("train", "tiny.toml")
     assert done.code == 2
     assert "schedule.steps" in done.error()

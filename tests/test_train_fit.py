@@ -58,16 +58,21 @@ def test_a_run_repeats_itself_exactly(tmp_path: Path, losses: list[float]) -> No
     assert "iou_person" in metrics[0]
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, losses: list[float]) -> None:
+@pytest.mark.parametrize(("stop", "workers"), [(4, 0), (3, 0), (4, 1)], ids=["between", "amid", "workers"])
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    stop: int, workers: int, tmp_path: Path, losses: list[float]
+) -> None:
     made = recipe(tmp_path, schedule=SCHEDULE.replace("steps = 4", "steps = 6"), more=LIVELY)
     whole = run(made, tmp_path / "whole")
     curve = losses.copy()
     losses.clear()
-    run(made, tmp_path / "killed", stop_after=4)
-    assert losses == curve[:4]
-    resumed = run(made, tmp_path / "killed")
-    assert losses == curve
+    run(made, tmp_path / "killed", stop_after=stop, workers=workers)
+    assert losses == curve[:stop]
+    resumed = run(made, tmp_path / "killed", workers=workers)
+    assert losses[stop:] == curve[stop - stop % 2 :]  # from the last checkpoint, one every two steps
     assert equal(resumed, whole)
+    sheets = [path.name for path in sorted((tmp_path / "killed" / "sheets").iterdir())]
+    assert sheets == ["epoch-000.png", "epoch-001.png", "epoch-002.png"]
     assert [path.name for path in sorted((tmp_path / "killed" / "csv").glob("*.csv"))] == [
         "metrics-01.csv",
         "metrics.csv",

@@ -141,16 +141,21 @@ def test_a_clip_is_labelled_by_its_teacher_alone(tmp_path: Path) -> None:
     assert len(list((tmp_path / "cache").rglob("walk-00000[02].person.png"))) == 2
 
 
-def test_numbers_of_samples_go_on_from_epoch_to_epoch_and_end_with_the_run() -> None:
-    sampler = StepSampler(4, total=10)
+def test_numbers_of_samples_go_on_from_where_the_run_is_and_end_with_it() -> None:
+    steps = 0
+    sampler = StepSampler(lambda: steps, batch=2, epoch=2, total=10)
     assert list(sampler) == [0, 1, 2, 3]
-    sampler.set_epoch(2)
+    steps = 2
+    assert list(sampler) == [4, 5, 6, 7]
+    steps = 3  # resumed amid an epoch: to the end of that one
+    assert list(sampler) == [6, 7]
+    steps = 4
     assert list(sampler) == [8, 9]
     assert len(sampler) == 4
 
 
 def test_several_processes_share_the_samples_of_a_step() -> None:
-    parts = [list(StepSampler(8, total=8, rank=rank, world=2)) for rank in (0, 1)]
+    parts = [list(StepSampler(lambda: 0, batch=4, epoch=2, total=8, rank=rank, world=2)) for rank in (0, 1)]
     assert parts == [[0, 2, 4, 6], [1, 3, 5, 7]]
 
 

@@ -42,7 +42,7 @@ def test_the_wheel_holds_the_package_the_cards_and_our_weights(wheel: Path) -> N
         names = set(archive.namelist())
     source = wheel.parent / "source"
     code = {path.relative_to(source).as_posix() for path in (source / "rtseg").rglob("*.py")}
-    models = {f"rtseg/_models/{path.name}" for path in (source / "models").iterdir()}
+    models = {f"rtseg/_models/{path.name}" for path in (source / "models").iterdir() if path.is_file()}
     assert {"rtseg/_models/rtseg_portrait.onnx", "rtseg/_models/portrait.toml"} <= models
     packed = {name for name in names if ".dist-info/" not in name}
     assert packed == code | models | {"rtseg/py.typed"}

@@ -64,7 +64,7 @@ def export(
     """
     network = copy.deepcopy(network).cpu().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     fold_batch_norm(network)
-    deployed = Deployed(network, {head.name: head.shift for head in recipe.heads})
+    deployed = Deployed(network, {head.name: head.shift for head in recipe.heads}).eval()
     model = to_onnx(deployed, recipe.model.size, [head.name for head in recipe.heads])
     if planes:
         model = fold_planes(model, PLANES)

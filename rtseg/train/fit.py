@@ -24,6 +24,8 @@ from rtseg.train.recipe import Recipe
 from rtseg.train.samples import Batch, StepSampler, TrainingSamples, ValidationSamples
 from rtseg.train.sheet import PictureSheet
 
+log = logging.getLogger(__name__)
+
 
 class Learner(pl.LightningModule):
     """A recipe's network on its way: losses, optimiser, schedule, and IoU of every region on what is held back."""
@@ -145,11 +147,13 @@ def fit(
     callbacks[0].FILE_EXTENSION = ".safetensors"  # type: ignore[attr-defined]
     if schedule.ema:
         callbacks.append(EMAWeightAveraging(decay=schedule.ema))
+    if stop_after is not None:
+        callbacks.append(_StopAfter(stop_after))
     trainer = pl.Trainer(
         accelerator=accelerator,
         devices=devices,
         precision=precision,  # type: ignore[arg-type]
-        max_steps=stop_after or schedule.steps,
+        max_epochs=math.ceil(schedule.steps / schedule.epoch),  # with max_steps, resuming would repeat an epoch's end
         gradient_clip_val=schedule.clip,
         callbacks=callbacks,
         logger=[CSVLogger(folder, name="", version="csv"), TensorBoardLogger(folder, name="", version="tensorboard")],
@@ -162,7 +166,14 @@ def fit(
         deterministic=True,
     )
     rank, world = trainer.global_rank, trainer.world_size
-    sampler = StepSampler(schedule.epoch * schedule.batch, total=len(training), rank=rank, world=world)
+    sampler = StepSampler(
+        lambda: trainer.global_step,
+        batch=schedule.batch,
+        epoch=schedule.epoch,
+        total=len(training),
+        rank=rank,
+        world=world,
+    )
     loader: DataLoader[Batch] = DataLoader(
         training,
         batch_size=schedule.batch // world,
@@ -175,13 +186,29 @@ def fit(
     start = str(last) if resume and last.exists() else None
     _keep_metrics(folder / "csv" / "metrics.csv")
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", module=r"(lightning|torch|torchmetrics)(\.|$)"
-        )  # theirs are not for our users
-        trainer.fit(learner, loader, held if len(validation) else None, ckpt_path=start)
-        if stop_after is None:
+        warnings.filterwarnings("ignore", module=r"(lightning|torch|torchmetrics)(\.|$)")  # not for our users
+        try:
+            trainer.fit(learner, loader, held if len(validation) else None, ckpt_path=start)
             trainer.save_checkpoint(last)
+        except _StoppedError:
+            log.debug("stopped after %s steps", stop_after)
     return average_weights(last) if last.exists() else dict(network.state_dict())
+
+
+class _StoppedError(Exception):
+    """Leaves a run as a kill would: nothing is tidied up."""
+
+
+class _StopAfter(pl.Callback):
+    """Raises `_StoppedError` before the step that comes after `steps`."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
+        """Look at the number of steps."""
+        if trainer.global_step >= self._steps:
+            raise _StoppedError
 
 
 def sizes_of(recipe: Recipe) -> list[tuple[int, tuple[int, int]]]:

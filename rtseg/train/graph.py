@@ -122,7 +122,7 @@ def load_graph(path: Path, *, outputs: Sequence[str] = ()) -> OnnxGraph:
 
 
 def _scale_resizes(model: onnx.ModelProto, constants: dict[str, Any]) -> None:
-    """Resizes to fixed sizes become resizes by factors, in place, so that the graph takes inputs of other sizes."""
+    """Enlargements to fixed sizes become ones by whole factors, in place: the graph then takes inputs of other sizes."""
     typed = onnx.shape_inference.infer_shapes(model).graph
     shapes = {
         value.name: [side.dim_value for side in value.type.tensor_type.shape.dim]
@@ -132,7 +132,7 @@ def _scale_resizes(model: onnx.ModelProto, constants: dict[str, Any]) -> None:
         if node.op_type != "Resize" or len(node.input) < 4 or node.input[3] not in constants:
             continue
         sizes, inside = constants[node.input[3]], shapes.get(node.input[0])
-        if inside and all(inside):
+        if inside and all(inside) and not (np.asarray(sizes) % np.asarray(inside)).any():
             name = f"{node.name or node.output[0]}_scales"
             constants[name] = np.asarray(sizes, np.float32) / np.asarray(inside, np.float32)
             del node.input[1:]
@@ -268,6 +268,7 @@ OPERATORS: Mapping[str, Operator] = {
     "HardSwish": lambda v, a: functional.hardswish(v[0]),
     "Identity": lambda v, a: v[0],
     "LeakyRelu": lambda v, a: functional.leaky_relu(v[0], a.get("alpha", 0.01)),
+    "Log": lambda v, _: torch.log(v[0]),
     "MaxPool": _pool,
     "Mul": lambda v, a: _tensor(v[0]) * _tensor(v[1]),
     "ReduceMean": _reduce_mean,

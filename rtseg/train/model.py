@@ -168,7 +168,8 @@ class EnsembleNetwork(nn.Module):
                     size = means[name].shape[-2:]
                     found = functional.interpolate(found, size=size, mode="bilinear", align_corners=False)
                 means[name] = share * found + means[name] if name in means else share * found
-        return {name: torch.logit(mean, eps=1e-3) for name, mean in means.items()}
+        kept = {name: mean.clamp(1e-3, 1 - 1e-3) for name, mean in means.items()}
+        return {name: torch.log(mean / (1 - mean)) for name, mean in kept.items()}
 
 
 def _input_size(path: Path) -> tuple[int, int]:

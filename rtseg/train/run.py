@@ -75,7 +75,7 @@ def preview_samples(recipe: Recipe, folder: Path, *, cache: Path | None = None, 
     """The first samples of a run, labels laid over and what is unknown darkened, as a picture to look at."""
     samples = TrainingSamples(recipe, cache=cache or folder / "teachers", sizes=sizes_of(recipe))
     drawn = []
-    for item in (samples[index] for index in range(count)):
+    for item in (samples[index] for index in range(min(count, len(samples)))):
         picture = tint(item["image"], item["target"] * item["known"])
         picture[item["known"].amax(dim=0).numpy() < 0.5] //= 3
         drawn.append(picture)

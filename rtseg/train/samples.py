@@ -7,7 +7,7 @@ number of processes can make samples, and two machines make the same ones.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
@@ -225,26 +225,26 @@ class ValidationSamples(Dataset[Batch]):
 
 
 class StepSampler(Sampler[int]):
-    """Sample numbers of one epoch in order; `set_epoch` (which lightning calls) moves to the next ones.
+    """Sample numbers of one epoch in order, from where the run is: asked again, it goes on with the next epoch.
 
-    The last epoch ends with the run, at `total`, which loaders that look ahead would pass. With several processes each
-    takes every `world`-th.
+    done: how many steps of `batch` samples lie behind, which a resumed run knows from its checkpoint (its count of
+    epochs is not kept as exactly by lightning). epoch: steps of one. total: samples of the run, with which the last
+    epoch ends. With several processes each takes every `world`-th.
     """
 
-    def __init__(self, epoch_samples: int, *, total: int, rank: int = 0, world: int = 1) -> None:
-        self._count, self._total, self._rank, self._world = epoch_samples, total, rank, world
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Epoch number `epoch` comes next."""
-        self._epoch = epoch
+    def __init__(
+        self, done: Callable[[], int], *, batch: int, epoch: int, total: int, rank: int = 0, world: int = 1
+    ) -> None:
+        self._done, self._batch, self._epoch, self._total = done, batch, epoch, total
+        self._rank, self._world = rank, world
 
     def __iter__(self) -> Iterator[int]:
-        start = self._epoch * self._count
-        return iter(range(start + self._rank, min(start + self._count, self._total), self._world))
+        step = self._done()
+        end = (step // self._epoch + 1) * self._epoch * self._batch
+        return iter(range(step * self._batch + self._rank, min(end, self._total), self._world))
 
     def __len__(self) -> int:
-        return self._count // self._world
+        return self._epoch * self._batch // self._world
 
 
 def _tensor(values: np.ndarray) -> Tensor:
