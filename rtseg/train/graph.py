@@ -122,7 +122,7 @@ def load_graph(path: Path, *, outputs: Sequence[str] = ()) -> OnnxGraph:
 
 
 def _scale_resizes(model: onnx.ModelProto, constants: dict[str, Any]) -> None:
-    """Enlargements to fixed sizes become ones by whole factors, in place: the graph then takes inputs of other sizes."""
+    """Enlargements to fixed sizes become ones by whole factors, in place: so the graph takes inputs of other sizes."""
     typed = onnx.shape_inference.infer_shapes(model).graph
     shapes = {
         value.name: [side.dim_value for side in value.type.tensor_type.shape.dim]
