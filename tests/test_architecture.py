@@ -34,7 +34,7 @@ LAYERS: list[set[str]] = [
 CONFINED = {
     "onnxruntime": {"engine", "doctor"},
     "av": {"sources", "sinks", "service"},
-    "torch": {"train", "evaluate"},
+    "torch": {"train"},
     "typer": {"cli"},
 }
 
