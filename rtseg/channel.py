@@ -17,7 +17,8 @@ class Closed(Exception):
 class Channel(Generic[T]):
     """`size` items between a giver and a taker. "block" waits for room; "latest" drops the oldest and counts it.
 
-    `stopping`, when set, wakes an idle taker and ends its iteration once the queue is empty.
+    `stopping`, when set, wakes an idle taker and ends its iteration once the queue is empty; nothing is accepted after
+    that. accepted: how many items were put; all of them are taken unless dropped or abandoned.
     """
 
     def __init__(
@@ -28,7 +29,7 @@ class Channel(Generic[T]):
         self._changed = threading.Condition()
         self._ended = False
         self._error: BaseException | None = None
-        self.dropped = 0
+        self.accepted = self.dropped = 0
 
     def put(self, item: T) -> None:
         """Add an item; raises Closed when nobody will take it."""
@@ -41,6 +42,7 @@ class Channel(Generic[T]):
             if self._ended:
                 raise Closed
             self._items.append(item)
+            self.accepted += 1
             self._changed.notify_all()
 
     def end(self, error: BaseException | None = None) -> None:
@@ -66,7 +68,9 @@ class Channel(Generic[T]):
             while not self._items:
                 if self._error is not None:
                     raise self._error
-                if self._ended or (self._stopping is not None and self._stopping.is_set()):
+                if self._stopping is not None and self._stopping.is_set():
+                    self._ended = True  # in one breath with the look at the queue, or an item put now would be lost
+                if self._ended:
                     return None
                 # Polling is only for `stopping`, which has no way to notify; items wake the taker at once.
                 self._changed.wait(0.1 if self._stopping is not None else None)

@@ -79,7 +79,7 @@ def _run(
 
     def snapshot(status: Status = "running") -> Stats:
         dropped = frames.dropped + sum(writer.outputs.dropped for writer in writers)
-        return recorder.snapshot(status, dropped=dropped, counts=source.counts)
+        return recorder.snapshot(status, frames_in=frames.accepted, dropped=dropped, counts=source.counts)
 
     failure: BaseException | None = None
     told = time.monotonic()
@@ -125,7 +125,6 @@ def _read(source: Source, frames: Channel[Frame], stopping: threading.Event, rec
             if frame is None:
                 break
             recorder.time("read", (time.perf_counter() - started) * 1e3)
-            recorder.count("in")
             frames.put(frame)
     except Closed:
         pass

@@ -32,7 +32,7 @@ class StageTimes:
 class Stats:
     """One picture of a run.
 
-    frames_in: read from the source. frames_out: handed to sinks. dropped: read but replaced by a newer one (live
+    frames_in: read from the source and accepted. frames_out: handed to sinks. dropped: read but replaced by a newer one (live
     sources only). held: shown with an earlier or empty mask because the network failed. counts: what the source
     lost or repaired, by cause. stages: read, segment, filter, effect, composite, write, and latency, the time from
     a frame's arrival until all sinks had it. status: "partial" when something was lost on the way in.
@@ -74,7 +74,7 @@ class Recorder:
         self._stages: dict[str, _Ring] = {}
 
     def count(self, what: str, number: int = 1) -> None:
-        """Add to frames "in", "out" or "held"."""
+        """Add to frames "out" or "held"."""
         with self._lock:
             self._frames[what] += number
 
@@ -84,14 +84,19 @@ class Recorder:
             self._stages.setdefault(stage, _Ring()).add(milliseconds)
 
     def snapshot(
-        self, status: Status = "running", *, dropped: int = 0, counts: Mapping[str, int] | None = None
+        self,
+        status: Status = "running",
+        *,
+        frames_in: int = 0,
+        dropped: int = 0,
+        counts: Mapping[str, int] | None = None,
     ) -> Stats:
         """Everything so far, as values."""
         with self._lock:
             stages = {stage: ring.times() for stage, ring in self._stages.items()}
             frames = dict(self._frames)
         return Stats(
-            frames_in=frames.get("in", 0),
+            frames_in=frames_in,
             frames_out=frames.get("out", 0),
             dropped=dropped,
             held=frames.get("held", 0),

@@ -60,6 +60,17 @@ def test_a_giver_that_waits_is_told_when_the_taker_leaves() -> None:
     thread.join()
 
 
+def test_nothing_is_accepted_once_a_stopped_taker_has_left() -> None:
+    stopping = threading.Event()
+    channel: Channel[int] = Channel(2, stopping=stopping)
+    channel.put(1)
+    stopping.set()
+    assert list(channel) == [1]
+    with pytest.raises(Closed):
+        channel.put(2)
+    assert channel.accepted == 1
+
+
 def test_stopping_wakes_an_idle_taker() -> None:
     stopping = threading.Event()
     channel: Channel[int] = Channel(1, stopping=stopping)
