@@ -27,17 +27,24 @@ def test_a_recipe_becomes_a_network_with_its_card(rtseg: Rtseg, tmp_path: Path) 
     write_recipe(tmp_path)
     done = rtseg("train", "tiny.toml", "--steps", 2, "--accelerator", "cpu", "--threads", "1", "-q")
     assert done.code == 0, done.err
-    assert "runs/tiny/rtseg_tiny.onnx: largest difference from torch" in done.err
+    assert "runs/tiny-2/rtseg_tiny.onnx: largest difference from torch" in done.err
     assert done.out == ""
-    assert store.verify(store.find_card("runs/tiny/tiny.toml")) == tmp_path / "runs" / "tiny" / "rtseg_tiny.onnx"
+    tried = store.find_card("runs/tiny-2/tiny.toml")
+    assert store.verify(tried) == tmp_path / "runs" / "tiny-2" / "rtseg_tiny.onnx"
 
     again = rtseg("train", "tiny.toml", "--steps", 2, "--accelerator", "cpu", "--threads", "1", "-q")
     assert again.code == 0, again.err
 
-    longer = rtseg("train", "tiny.toml", "--accelerator", "cpu", "--threads", "1", "-q")
+    longer = rtseg("train", "tiny.toml", "--accelerator", "cpu", "--threads", "1", "-q", "-o", "runs/tiny-2")
     assert longer.code == 2
-    assert "runs/tiny holds a run of another recipe" in longer.error()
+    assert "runs/tiny-2 holds a run of another recipe" in longer.error()
 
+    older = rtseg("export", "tiny.toml", "--run", "runs/tiny-2", "-o", "older")
+    assert older.code == 0, older.err
+    assert "runs/tiny-2 was trained by an earlier state of this recipe" in older.err
+    assert store.find_card("older/tiny.toml").recipe == tried.recipe
+
+    assert rtseg("train", "tiny.toml", "--accelerator", "cpu", "--threads", "1", "-q").code == 0
     planes = rtseg("export", "tiny.toml", "--planes", "-o", "planes", "--json")
     assert planes.code == 0, planes.err
     assert planes.json["path"].endswith("rtseg_tiny.onnx")

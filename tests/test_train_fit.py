@@ -115,8 +115,15 @@ def test_a_run_that_ends_amid_an_epoch_is_whole(tmp_path: Path, losses: list[flo
 def test_the_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
     run(recipe(tmp_path), tmp_path / "run")
     other = recipe(tmp_path).model_copy(update={"seed": 9})
-    with pytest.raises(ConfigError, match=r"run holds a run of another recipe \([0-9a-f]{12}, this is [0-9a-f]{12}\)"):
+    with pytest.raises(
+        ConfigError, match=r"of another recipe, number of steps or seed \([0-9a-f]{12}, this is [0-9a-f]{12}\)"
+    ):
         run(other, tmp_path / "run")
+
+
+def test_devices_that_cannot_share_a_batch_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="batch is 2, which 3 devices cannot share: make it a multiple"):
+        fit(recipe(tmp_path), tmp_path / "run", accelerator="cpu", devices=3, progress=False)
 
 
 def test_a_run_is_a_start_for_another(tmp_path: Path) -> None:

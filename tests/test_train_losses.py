@@ -104,3 +104,5 @@ def test_a_teacher_has_its_share(tmp_path: Path) -> None:
     logits = maps([1.0, -1.0])
     labels, soft = softplus(-1), ((softplus(1) - 0.5) + softplus(1)) / 2
     assert float(run_loss(made, {"alpha": logits}, batch)) == pytest.approx(0.75 * labels + 0.25 * soft)
+    batch["teacher_known"] = torch.zeros(1, 1)
+    assert float(run_loss(made, {"alpha": logits}, batch)) == pytest.approx(labels)

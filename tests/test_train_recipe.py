@@ -108,6 +108,17 @@ def test_the_hash_is_of_what_the_recipe_says_wherever_it_lies(tmp_path: Path) ->
     assert first.model_copy(update={"seed": 4}).hash != first.hash
 
 
+def test_the_hash_is_not_of_what_is_chosen_after_training(tmp_path: Path) -> None:
+    first = recipe(tmp_path)
+    assert recipe(tmp_path, heads=HEADS + "\nshift = 0.5").hash == first.hash
+    assert recipe(tmp_path, heads=HEADS + "\nweight = 0.5").hash != first.hash
+
+
+def test_a_view_shows_no_more_than_the_picture(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="less than or equal to 1, not 1.2"):
+        recipe(tmp_path, more="[augment]\nzoom = [0.5, 1.2]")
+
+
 def test_two_sets_of_one_name_are_refused(tmp_path: Path) -> None:
     more = '[[data]]\nfolder = "other/set"\nregions = { person = [] }'
     with pytest.raises(ConfigError, match="two sets are called set"):

@@ -12,7 +12,9 @@ import typer
 from rtseg.cli.options import Json
 
 RecipeFile = Annotated[Path, typer.Argument(help="A recipe, a TOML file.", metavar="RECIPE.toml")]
-Folder = Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the run; default runs/NAME.")]
+Folder = Annotated[
+    Path | None, typer.Option("-o", "--output", help="Folder of the run; default runs/NAME, or runs/NAME-STEPS.")
+]
 
 
 def train(
@@ -40,7 +42,7 @@ def train(
         from rtseg.train.run import open_recipe, preview_samples, train_and_export
 
     plan = open_recipe(recipe, steps=steps, seed=seed)
-    folder = output or Path("runs") / plan.name
+    folder = output or Path("runs") / (plan.name if steps is None else f"{plan.name}-{steps}")
     if preview:
         stderr().print(f"{preview_samples(plan, folder, cache=cache)}", markup=False)
         return

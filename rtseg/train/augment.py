@@ -102,7 +102,7 @@ def before(subject: Scene, background: U8, chance: Generator) -> Scene:
         person = as_f32(person + share * (ground.mean(axis=(0, 1)) - person.mean(axis=(0, 1))))
     if chance.random() < 0.4:  # out of focus, as cameras show it
         ground = as_f32(cv2.GaussianBlur(ground, (0, 0), chance.uniform(0.7, 3.0)))
-    mixed = np.clip(person * alpha + ground * (1 - alpha), 0, 255).astype(np.uint8)
+    mixed = np.clip(person * alpha + ground * (1 - alpha), 0, 255).round().astype(np.uint8)
     planes = subject.planes.copy()
     planes[0] = (alpha[..., 0] * 255).round()  # what is seen of the subject, not what was cut
     return Scene(mixed, planes, np.full_like(subject.known, 255))
@@ -120,7 +120,7 @@ def beside(scene: Scene, other: Scene, chance: Generator) -> Scene:
     if chance.random() < 0.6:  # behind
         soft = np.minimum(soft, 255 - scene.planes[0]).astype(np.uint8)
     alpha = soft.astype(np.float32)[..., None] / 255
-    rgb = (moved * alpha + scene.rgb * (1 - alpha)).astype(np.uint8)
+    rgb = (moved * alpha + scene.rgb * (1 - alpha)).round().astype(np.uint8)
     planes = scene.planes.copy()
     np.maximum(planes[0], soft, out=planes[0])
     return Scene(rgb, planes, scene.known)

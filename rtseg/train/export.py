@@ -56,11 +56,12 @@ def export(
     pictures: Sequence[U8],
     planes: bool = False,
     metrics: dict[str, float | str] | None = None,
+    trained_by: str = "",
 ) -> Export:
     """Write NAME.onnx and NAME.toml into `folder`.
 
-    network: with its trained weights. pictures: RGB uint8 HxWx3 of the model's input size, to compare on. Raises
-    ModelRejected where ONNX Runtime and torch differ by more than `TOLERANCE`; nothing is written then.
+    network: with its trained weights. pictures: RGB uint8 HxWx3 of the model's input size, to compare on.
+    trained_by: hash of the recipe that trained, where that is not this one's. Raises ModelRejected where ONNX Runtime and torch differ by more than `TOLERANCE`; nothing is written then.
     """
     network = copy.deepcopy(network).cpu().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     fold_batch_norm(network)
@@ -83,6 +84,7 @@ def export(
     finally:
         part.unlink(missing_ok=True)
     card = make_card(recipe, path, planes=planes, metrics={**(metrics or {}), "parity": float(f"{difference:.2g}")})
+    card = card.model_copy(update={"recipe": trained_by or recipe.hash})
     (folder / f"{recipe.name}.toml").write_text(write_card(card), encoding="utf-8")
     return Export(card, path, difference)
 

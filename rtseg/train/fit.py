@@ -166,6 +166,8 @@ def fit(
         deterministic=True,
     )
     rank, world = trainer.global_rank, trainer.world_size
+    if schedule.batch % world:
+        raise ConfigError(f"schedule.batch is {schedule.batch}, which {world} devices cannot share: make it a multiple")
     sampler = StepSampler(
         lambda: trainer.global_step,
         batch=schedule.batch,
@@ -227,11 +229,21 @@ def _keep_metrics(path: Path) -> None:
         path.rename(path.with_name(f"metrics-{number:02}.csv"))
 
 
+_MARK = "recipe.sha256"
+
+
+def trained_recipe(folder: Path) -> str:
+    """The hash of the recipe that a run's folder belongs to; empty where none is written."""
+    mark = folder / _MARK
+    return mark.read_text(encoding="utf-8").strip() if mark.exists() else ""
+
+
 def _claim(recipe: Recipe, folder: Path) -> None:
     """Write the recipe's hash into the folder, or refuse one that belongs to another recipe."""
-    mark = folder / "recipe.sha256"
-    if mark.exists() and (found := mark.read_text().strip()) != recipe.hash:
+    mark = folder / _MARK
+    if mark.exists() and (found := trained_recipe(folder)) != recipe.hash:
         raise ConfigError(
-            f"{folder} holds a run of another recipe ({found[:12]}, this is {recipe.hash[:12]}): choose another folder"
+            f"{folder} holds a run of another recipe, number of steps or seed ({found[:12]}, this is "
+            f"{recipe.hash[:12]}): choose another folder"
         )
     mark.write_text(recipe.hash + "\n")

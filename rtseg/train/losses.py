@@ -25,10 +25,11 @@ def run_loss(recipe: Recipe, logits: Mapping[str, Tensor], batch: Mapping[str, T
         loss = head_loss(head, found, target, (known > 0.999).float())
         if "teacher" in batch:
             taught = batch["teacher_known"][:, part, None, None].expand_as(found)
+            part_share = share * taught.mean()  # what no teacher knows is learnt from labels alone
             soft = functional.binary_cross_entropy_with_logits(
                 found, _to(batch["teacher"][:, part], found), reduction="none"
             )
-            loss = (1 - share) * loss + share * (soft * taught).sum() / taught.sum().clamp(min=1)
+            loss = (1 - part_share) * loss + part_share * (soft * taught).sum() / taught.sum().clamp(min=1)
         total = total + head.weight * loss
     return total
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +17,7 @@ from rtseg.errors import ConfigError
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Zoom = Annotated[float, Field(gt=0.0, le=1.0)]
 Side = Annotated[int, Field(ge=32, le=2048, multiple_of=16)]
 Size = tuple[Side, Side]
 
@@ -152,7 +154,7 @@ class AugmentOptions(_Table):
     upper: Share = 0.0
     flip: Share = 0.5
     rotate: Annotated[float, Field(ge=0.0, le=45.0)] = 5.0
-    zoom: tuple[Positive, Positive] = (0.5, 1.0)
+    zoom: tuple[Zoom, Zoom] = (0.5, 1.0)
     sensor: Share = 0.7
     weather: Share = 0.0
     cabin: Share = 0.0
@@ -212,8 +214,11 @@ class Recipe(_Table):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what the recipe's file says (not of where its folders are), with the steps and the seed."""
-        text = self._text or self.model_dump_json(exclude_defaults=True)
+        """SHA-256 of what the recipe's file says about training, with the steps and the seed.
+
+        Not of where its folders are, nor of what is chosen for an export afterwards: the card and the shifts.
+        """
+        text = self._text or _text(self.model_dump(mode="json", exclude_defaults=True))
         return hashlib.sha256(f"{text} {self.schedule.steps} {self.seed}".encode()).hexdigest()
 
     @model_validator(mode="after")
@@ -251,8 +256,14 @@ def read_recipe(path: Path) -> Recipe:
         raise ConfigError(f"{path} is not a recipe: {'; '.join(map(_problem, error.errors()))}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not a TOML file: {error}") from error
-    recipe._text = json.dumps(values, sort_keys=True, default=str)
+    recipe._text = _text(values)
     return recipe
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    """What trains, as text."""
+    heads = [{key: value for key, value in head.items() if key != "shift"} for head in values["heads"]]
+    return json.dumps({**values, "heads": heads, "card": None}, sort_keys=True, default=str)
 
 
 def _problem(error: ErrorDetails) -> str:

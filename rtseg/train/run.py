@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import cv2
@@ -11,11 +12,14 @@ from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.train.checkpoints import average_weights
 from rtseg.train.export import Export, export
-from rtseg.train.fit import fit, sizes_of
+from rtseg.train.fit import fit, sizes_of, trained_recipe
 from rtseg.train.model import build_network
 from rtseg.train.recipe import Recipe, read_recipe
 from rtseg.train.samples import TrainingSamples
 from rtseg.train.sheet import grid, tint
+
+
+log = logging.getLogger(__name__)
 
 
 def open_recipe(path: Path, *, steps: int | None = None, seed: int | None = None) -> Recipe:
@@ -68,7 +72,12 @@ def export_run(recipe: Recipe, run: Path, output: Path, *, planes: bool = False)
         if not last.is_file():
             raise ConfigError(f"{run} has no checkpoint {last.name}: train first, or name the run's folder with --run")
         network.load_state_dict(average_weights(last))
-    return export(recipe, network, output, pictures=_pictures(recipe), planes=planes)
+    trained_by = (trained_recipe(run) if recipe.schedule.steps else "") or recipe.hash
+    if trained_by != recipe.hash:
+        log.warning(
+            "%s was trained by an earlier state of this recipe (%s), which the card names", run, trained_by[:12]
+        )
+    return export(recipe, network, output, pictures=_pictures(recipe), planes=planes, trained_by=trained_by)
 
 
 def preview_samples(recipe: Recipe, folder: Path, *, cache: Path | None = None, count: int = 40) -> Path:
