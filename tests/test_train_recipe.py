@@ -115,7 +115,7 @@ def test_the_hash_is_not_of_what_is_chosen_after_training(tmp_path: Path) -> Non
 
 
 def test_a_view_shows_no_more_than_the_picture(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="less than or equal to 1, not 1.2"):
+    with pytest.raises(ConfigError, match=r"less than or equal to 1, not 1\.2"):
         recipe(tmp_path, more="[augment]\nzoom = [0.5, 1.2]")
 
 

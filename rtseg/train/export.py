@@ -61,7 +61,8 @@ def export(
     """Write NAME.onnx and NAME.toml into `folder`.
 
     network: with its trained weights. pictures: RGB uint8 HxWx3 of the model's input size, to compare on.
-    trained_by: hash of the recipe that trained, where that is not this one's. Raises ModelRejected where ONNX Runtime and torch differ by more than `TOLERANCE`; nothing is written then.
+    trained_by: hash of the recipe that trained, where that is not this one's. Raises ModelRejected where ONNX Runtime
+    and torch differ by more than `TOLERANCE`; nothing is written then.
     """
     network = copy.deepcopy(network).cpu().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     fold_batch_norm(network)

@@ -18,7 +18,6 @@ from rtseg.train.recipe import Recipe, read_recipe
 from rtseg.train.samples import TrainingSamples
 from rtseg.train.sheet import grid, tint
 
-
 log = logging.getLogger(__name__)
 
 
