@@ -22,10 +22,13 @@ from rtseg.ops.arrays import U8
 from rtseg.results import Regions
 from rtseg.segmenters.regions import RegionSegmenter
 from rtseg.train import export as exporting
+from rtseg.train.checkpoints import average_weights
 from rtseg.train.export import Export, export, fold_planes, to_onnx, write_card
+from rtseg.train.fit import fit
 from rtseg.train.model import build_network
 from rtseg.train.networks import Deployed
 from rtseg.train.recipe import Recipe
+from rtseg.train.run import blend, export_run
 
 HEADS = (
     '[[heads]]\nname = "fine"\nregions = ["person"]\n[[heads]]\nname = "coarse"\nregions = ["hat", "bag"]\nstride = 4'
@@ -59,6 +62,21 @@ def test_an_export_is_what_torch_gave(tmp_path: Path) -> None:
     assert done.difference < 1e-4
     assert done.path == tmp_path / "out" / "rtseg_tiny.onnx"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["rtseg_tiny.onnx", "tiny.toml"]
+
+
+def test_what_is_exported_lies_between_the_start_and_what_was_trained(tmp_path: Path) -> None:
+    fit(recipe(tmp_path), tmp_path / "first", accelerator="cpu", progress=False)
+    start = average_weights(tmp_path / "first" / "last.safetensors")
+    for keep in (0.0, 0.25):
+        plan = recipe(tmp_path, model=f'{MODEL}\nstart = "first/last.safetensors"\nkeep = {keep}')
+        trained = fit(plan, tmp_path / "second", accelerator="cpu", progress=False)
+        found = blend(build_network(plan).state_dict(), trained, keep=plan.model.keep)
+        for name, tensor in found.items():
+            if tensor.is_floating_point():
+                torch.testing.assert_close(tensor, (1 - keep) * trained[name] + keep * start[name])
+    done = export_run(plan, tmp_path / "second", tmp_path / "out")
+    assert done.difference < 1e-4
+    assert any(not torch.equal(found[name], trained[name]) for name in found)
 
 
 def test_the_card_is_read_and_trusted_and_runs(tmp_path: Path) -> None:

@@ -111,7 +111,14 @@ def test_the_hash_is_of_what_the_recipe_says_wherever_it_lies(tmp_path: Path) ->
 def test_the_hash_is_not_of_what_is_chosen_after_training(tmp_path: Path) -> None:
     first = recipe(tmp_path)
     assert recipe(tmp_path, heads=HEADS + "\nshift = 0.5").hash == first.hash
+    begun = MODEL + '\nstart = "first.onnx"'
+    assert recipe(tmp_path, model=begun + "\nkeep = 0.5").hash == recipe(tmp_path, model=begun).hash != first.hash
     assert recipe(tmp_path, heads=HEADS + "\nweight = 0.5").hash != first.hash
+
+
+def test_nothing_is_kept_of_no_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"model\.keep is 0\.5, but there is no model\.start"):
+        recipe(tmp_path, model=MODEL + "\nkeep = 0.5")
 
 
 def test_a_view_shows_no_more_than_the_picture(tmp_path: Path) -> None:

@@ -53,7 +53,9 @@ class NetworkOptions(_Table):
     architecture: "network" is ours; "onnx" goes on from a whole published graph, `start`; "ensemble" averages what the
     graphs `members` say, by `shares` (default: alike), each at its own size; "segformer" takes a
     checkpoint of transformers, see `SegformerNetwork`. grow, temper: see `GraphNetwork`. start: weights to go on from,
-    the last.safetensors of an earlier run or the ONNX file that it exported.
+    the last.safetensors of an earlier run or the ONNX file that it exported. keep: share of the start's weights in what
+    is exported: a little worse on what was trained on, better on what neither saw (Wortsman et al., Robust fine-tuning
+    of zero-shot models, 2022).
     """
 
     architecture: Literal["network", "onnx", "ensemble", "segformer"] = "network"
@@ -62,6 +64,7 @@ class NetworkOptions(_Table):
     widths: tuple[Annotated[int, Field(ge=8, multiple_of=8)], ...] = (64, 32, 24, 16)
     stages: Annotated[int, Field(ge=1, le=4)] = 1
     start: Path | None = None
+    keep: Share = 0.0
     members: tuple[Path, ...] = ()
     shares: tuple[Positive, ...] = ()
     grow: Annotated[int, Field(ge=0)] = 0
@@ -216,7 +219,7 @@ class Recipe(_Table):
     def hash(self) -> str:
         """SHA-256 of what the recipe's file says about training, with the steps and the seed.
 
-        Not of where its folders are, nor of what is chosen for an export afterwards: the card and the shifts.
+        Not of where its folders are, nor of what is chosen for an export afterwards: the card, shifts and model.keep.
         """
         text = self._text or _text(self.model_dump(mode="json", exclude_defaults=True))
         return hashlib.sha256(f"{text} {self.schedule.steps} {self.seed}".encode()).hexdigest()
@@ -225,6 +228,8 @@ class Recipe(_Table):
     def _consistent(self) -> Self:
         if len(set(self.regions)) != len(self.regions):
             raise ValueError(f"each region belongs to one head, not {list(self.regions)}")
+        if self.model.keep and self.model.start is None:
+            raise ValueError(f"model.keep is {self.model.keep:g}, but there is no model.start to keep weights of")
         learnt = {region for data in self.data for region in data.regions}
         learnt |= {"border"} if any(data.derive == "border" for data in self.data) else set()
         learnt |= {ours for teacher in self.teachers for ours in teacher.regions.values()}
@@ -263,7 +268,8 @@ def read_recipe(path: Path) -> Recipe:
 def _text(values: Mapping[str, Any]) -> str:
     """What trains, as text."""
     heads = [{key: value for key, value in head.items() if key != "shift"} for head in values["heads"]]
-    return json.dumps({**values, "heads": heads, "card": None}, sort_keys=True, default=str)
+    model = {key: value for key, value in values["model"].items() if key != "keep"}
+    return json.dumps({**values, "model": model, "heads": heads, "card": None}, sort_keys=True, default=str)
 
 
 def _problem(error: ErrorDetails) -> str:

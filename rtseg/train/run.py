@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import torch
+from torch import Tensor
 
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8, as_u8
@@ -70,13 +72,21 @@ def export_run(recipe: Recipe, run: Path, output: Path, *, planes: bool = False)
     if recipe.schedule.steps:
         if not last.is_file():
             raise ConfigError(f"{run} has no checkpoint {last.name}: train first, or name the run's folder with --run")
-        network.load_state_dict(average_weights(last))
+        network.load_state_dict(blend(network.state_dict(), average_weights(last), keep=recipe.model.keep))
     trained_by = (trained_recipe(run) if recipe.schedule.steps else "") or recipe.hash
     if trained_by != recipe.hash:
         log.warning(
             "%s was trained by an earlier state of this recipe (%s), which the card names", run, trained_by[:12]
         )
     return export(recipe, network, output, pictures=_pictures(recipe), planes=planes, trained_by=trained_by)
+
+
+def blend(start: Mapping[str, Tensor], trained: Mapping[str, Tensor], *, keep: float) -> dict[str, Tensor]:
+    """A network's weights on the line from `trained` (keep 0) to `start` (keep 1)."""
+    return {
+        name: torch.lerp(tensor, start[name], keep) if tensor.is_floating_point() else tensor
+        for name, tensor in trained.items()
+    }
 
 
 def preview_samples(recipe: Recipe, folder: Path, *, cache: Path | None = None, count: int = 40) -> Path:
