@@ -24,7 +24,8 @@ def separate(interior: U8, border: U8, *, least: int = 6) -> Separated:
 
     interior, border: probabilities 0..255, uint8 HxW. A pixel of the interior belongs to the nearest seed (the distance
     transform's labels) if the two hang together; seeds under `least` pixels are dropped, and with them what hangs on
-    no other. The score is the mean interior probability.
+    no other. The score is the mean interior probability times the solidity: what should be two, or is a shred, is
+    rarely convex.
     """
     sure = as_u8(np.where(cv2.subtract(interior, border) > 127, np.uint8(255), np.uint8(0)))
     count, seeds, stats, _ = cv2.connectedComponentsWithStats(sure, connectivity=4)
@@ -44,8 +45,9 @@ def separate(interior: U8, border: U8, *, least: int = 6) -> Separated:
     areas = np.bincount(ids.ravel(), minlength=len(kept) + 1)[1:]
     sums = np.bincount(ids.ravel(), weights=interior.ravel(), minlength=len(kept) + 1)[1:]
     masks = np.where(ids[None] == np.arange(1, len(kept) + 1)[:, None, None], np.uint8(255), np.uint8(0))
-    scores = (sums / np.maximum(areas, 1) / 255).astype(np.float32)
-    return Separated(masks, _boxes(masks), scores)
+    boxes = _boxes(masks)
+    scores = (sums / np.maximum(areas, 1) / 255).astype(np.float32) * _solidity(masks, boxes)
+    return Separated(masks, boxes, scores)
 
 
 def _grown(seeds: NDArray[np.int32], count: int) -> NDArray[np.int32]:
@@ -58,6 +60,17 @@ def _grown(seeds: NDArray[np.int32], count: int) -> NDArray[np.int32]:
     assert number.max() == count
     grown: NDArray[np.int32] = number[nearest]
     return grown
+
+
+def _solidity(masks: U8, boxes: F32) -> F32:
+    """Of each mask, the area inside its outer contour over that of the contour's convex hull: N of 0..1."""
+    found = []
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes.astype(int).tolist(), strict=True):
+        contours, _ = cv2.findContours(mask[y0:y1, x0:x1], cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        outer = max(contours, key=cv2.contourArea)
+        hull = cv2.contourArea(cv2.convexHull(outer))
+        found.append(cv2.contourArea(outer) / hull if hull else 1.0)  # a line of pixels has no area
+    return np.array(found, np.float32)
 
 
 def _boxes(masks: U8) -> F32:
