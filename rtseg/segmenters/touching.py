@@ -16,7 +16,8 @@ class TouchingSegmenter:
     """Serves every card of the "touching" family: one name, and a region "border" beside it.
 
     Gives `Instances` at the network's resolution, boxes in pixels of the frame, in order of their seeds from the top;
-    the score is the mean probability times the solidity. Raises what `RegionSegmenter` raises. Nothing is kept between frames.
+    the score is the mean probability times the solidity. Raises what `RegionSegmenter` raises. Nothing is kept between
+    frames.
     """
 
     def __init__(self, card: Card, engine: BoundEngine) -> None:
