@@ -43,6 +43,7 @@ __all__ = [
     "Engine",
     "Filter",
     "Frame",
+    "GraphLayer",
     "Instances",
     "Keep",
     "Layer",
@@ -119,6 +120,20 @@ class Layer:
     alpha: U8 | float
     paint: Paint
     box: Box | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class GraphLayer:
+    """A layer as data, for graphs that make whole frames (`rtseg.fused`): how alpha follows from the masks.
+
+    regions: names whose union (the greatest level) is taken. table: 256 alphas, by the union's level. paint: None for
+    a picture that comes with each frame. line: taken at twice a small mask's size, where lines show no steps.
+    """
+
+    regions: tuple[str, ...]
+    table: U8
+    paint: Solid | Blur | Keep | None
+    line: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ LAYERS: list[set[str]] = [
     {"frame"},
     {"results"},
     {"types"},
-    {"stats", "engine", "watchdog", "compositor", "cards", "datasets", "channel"},
+    {"stats", "engine", "watchdog", "compositor", "cards", "datasets", "channel", "fused"},
     {"store"},
     {"download", "sources", "segmenters", "filters", "effects", "sinks", "driving"},
     {"pipeline"},

@@ -12,12 +12,26 @@ from typing import Literal, TypeAlias
 import cv2
 import numpy as np
 
+from rtseg.cards import Card
 from rtseg.effects.selection import check_names, select, shape_of
 from rtseg.errors import ConfigError, SourceError, SourceUnreadable
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.ops.fit import convert, cover
 from rtseg.ops.palette import NAMED, parse_rgb
-from rtseg.types import Blur, Clear, Frame, Layer, Observation, Paint, Picture, Regions, Segmentation, Solid, Source
+from rtseg.types import (
+    Blur,
+    Clear,
+    Frame,
+    GraphLayer,
+    Layer,
+    Observation,
+    Paint,
+    Picture,
+    Regions,
+    Segmentation,
+    Solid,
+    Source,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +74,17 @@ class Background:
         paint = self._painted(frame)
         return (Layer(alpha, paint),) if alpha.any() else ()
 
+    def graph_layers(self, card: Card) -> Sequence[GraphLayer]:
+        """The same layer for a fused graph of that model; ConfigError for `Clear`, which no graph paints."""
+        match self._paint:
+            case Clear():
+                raise ConfigError("a transparent background cannot be fused: run it unfused")
+            case Blur() | Solid():
+                paint: Blur | Solid | None = self._paint
+            case _:
+                paint = None
+        return (GraphLayer(self._kept_names(card.names, soft=card.family == "regions"), _BACKGROUND_OF, paint),)
+
     def _painted(self, frame: Frame) -> Paint:
         match self._paint:
             case Picture():
@@ -71,7 +96,8 @@ class Background:
 
     def _alpha(self, segmentation: Segmentation) -> U8:
         if segmentation.names != self._checked:
-            self._kept = self._kept_names(segmentation)
+            soft = isinstance(segmentation, Regions)
+            self._kept = self._kept_names(segmentation.names, soft=soft)
             self._checked = segmentation.names
         masks = iter(select(segmentation, self._kept).values())
         union = next(masks, None)
@@ -81,12 +107,11 @@ class Background:
             union = np.maximum(union, mask)
         return as_u8(cv2.LUT(union, _BACKGROUND_OF))
 
-    def _kept_names(self, segmentation: Segmentation) -> tuple[str, ...]:
-        names = segmentation.names
+    def _kept_names(self, names: tuple[str, ...], *, soft: bool) -> tuple[str, ...]:
         if self._regions is not None:
             check_names(self._regions, names)
             return self._regions
-        if isinstance(segmentation, Regions):
+        if soft:
             return names
         if "person" not in names:
             raise ConfigError(f"the model has no 'person' to keep: name the regions to keep, from {', '.join(names)}")

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from rtseg.cards import Card
 from rtseg.effects.legend import Legend
 from rtseg.effects.selection import check_names, select
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.ops.palette import RGB, palette_for
 from rtseg.ops.resize import enlarge
-from rtseg.types import Frame, Layer, Observation, Segmentation, Solid
+from rtseg.types import Frame, GraphLayer, Layer, Observation, Segmentation, Solid
 
 _LINE_OPACITY = 0.9
 # Probabilities under and over which a tint is not there and fully there. A line's ramp is steep, so that the
@@ -92,6 +93,13 @@ class Overlay:
             if box := self._legend(frame, swatches):
                 layers.append(box)
         return layers
+
+    def graph_layers(self, card: Card) -> Sequence[GraphLayer]:
+        """The same tints for a fused graph; ConfigError with a legend, which is drawn for what is in sight."""
+        if self._legend is not None:
+            raise ConfigError("an overlay with a legend cannot be fused: leave the legend out, or run it unfused")
+        styles = self._styles_for(card.names)
+        return [GraphLayer((name,), style.alphas, style.paint, style.line) for name, style in styles.items()]
 
     def _styles_for(self, names: tuple[str, ...]) -> dict[str, _Style]:
         shown = names if self._names is None else self._names

@@ -22,16 +22,12 @@ def blur_covered(planes: tuple[U8, U8, U8], weight: U8, sigma: float) -> tuple[U
     one reduced size, uint8, to be enlarged; where no weight is near, the plane itself, blurred.
     """
     height, width = planes[0].shape
-    halvings = max(0, math.floor(math.log2(sigma / _FINEST_SIGMA)))
-    scale = 1 << halvings
+    scale, small_sigma, taps = reduction(sigma)
     size = (-(-width // scale), -(-height // scale))
     # A reduced pixel that the person touches is person in part: it is left out, and so are its neighbours.
     inner = cv2.erode(resize(weight, size), np.ones((3, 3), np.uint8))
     # A trace of weight everywhere keeps the division defined, and gives a picture without background a blur at all.
     w = cv2.subtract(inner, np.full(1, 239.0)).astype(np.float32) + np.float32(1e-6)
-    # Reducing and enlarging blur as well: together like a variance of about a fifth of a reduced pixel.
-    small_sigma = math.sqrt((sigma / scale) ** 2 - 0.2 * (1.0 - 1.0 / scale**2))
-    taps = 2 * math.ceil(4.0 * small_sigma) + 1
 
     def blurred(plane: cv2.typing.MatLike) -> cv2.typing.MatLike:
         return cv2.GaussianBlur(plane, (taps, taps), small_sigma, borderType=cv2.BORDER_REFLECT_101)
@@ -42,6 +38,14 @@ def blur_covered(planes: tuple[U8, U8, U8], weight: U8, sigma: float) -> tuple[U
         for plane in planes
     )
     return as_u8(y), as_u8(u), as_u8(v)
+
+
+def reduction(sigma: float) -> tuple[int, float, int]:
+    """How a blur of `sigma` pixels is made on reduced planes: the reduction, the sigma there, and its taps."""
+    scale = 1 << max(0, math.floor(math.log2(sigma / _FINEST_SIGMA)))
+    # Reducing and enlarging blur as well: together like a variance of about a fifth of a reduced pixel.
+    small_sigma = math.sqrt((sigma / scale) ** 2 - 0.2 * (1.0 - 1.0 / scale**2))
+    return scale, small_sigma, 2 * math.ceil(4.0 * small_sigma) + 1
 
 
 def _reduced(plane: U8, size: tuple[int, int]) -> U8:

@@ -1,0 +1,190 @@
+"""The fused graph against the path that it stands for: the same planes and the same masks, on the CPU provider."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from graphs import save
+from onnx import helper
+
+from rtseg import store
+from rtseg.build import build_segmenter, build_source
+from rtseg.cards import Card
+from rtseg.config import ModelOptions, VideoSource
+from rtseg.effects.background import Background
+from rtseg.effects.overlay import Overlay
+from rtseg.errors import ConfigError, ModelRejected
+from rtseg.fused import Layout, fuse
+from rtseg.pipeline import Pipeline
+from rtseg.sources.sample import Sample
+from rtseg.types import Blur, Clear, Colour, Effect, Frame, Picture, Regions, Size, Solid
+
+LEVELS = 2
+"""What planes may differ by from those of the CPU path; one is what is found."""
+
+
+def photograph(size: tuple[int, int], colour: Colour, *, index: int = 0) -> Frame:
+    """A person, from the built-in sample."""
+    frame = next(frame for frame in Sample(seconds=1.0, size=size) if frame.index == index)
+    return Frame.from_rgb(frame.rgb, colour=colour)
+
+
+def run_fused(
+    card: Card,
+    path: Path,
+    effects: list[Any],
+    frame: Frame,
+    *,
+    layout: Layout = "nv12",
+    pictures: tuple[Frame, ...] = (),
+) -> dict[str, Any]:
+    layers = [layer for effect in effects for layer in effect.graph_layers(card)]
+    model = fuse(card, path, layers, size=frame.size, colour=frame.colour, layout=layout)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    feed = planes_of(frame, "", layout)
+    for index, picture in enumerate(pictures):
+        feed |= planes_of(picture, f"picture{index}_", layout)
+    assert {port.name for port in session.get_inputs()} == set(feed)
+    return dict(zip([port.name for port in session.get_outputs()], session.run(None, feed), strict=True))
+
+
+def planes_of(frame: Frame, prefix: str, layout: Layout) -> dict[str, Any]:
+    y, u, v = frame.planes
+    if layout == "nv12":
+        return {f"{prefix}y": y[None, None], f"{prefix}uv": np.stack([u, v], axis=-1)[None]}
+    return {f"{prefix}{name}": plane[None, None] for name, plane in zip("yuv", (y, u, v), strict=True)}
+
+
+def expect_same(found: dict[str, Any], frame: Frame, layout: Layout = "nv12") -> None:
+    for name, expected in planes_of(frame, "out_", layout).items():
+        assert found[name].shape == expected.shape
+        assert int(np.abs(found[name].astype(int) - expected).max()) <= LEVELS, name
+
+
+EFFECTS: dict[str, Any] = {
+    "blur": lambda: Background(Blur()),
+    "colour": lambda: Background(Solid((20, 180, 90))),
+    "overlay": lambda: Overlay(legend=False),
+}
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+@pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (640, 480)], ids=str)
+@pytest.mark.parametrize("colour", [Colour("bt709"), Colour("bt601", full_range=True)], ids=["709", "601-full"])
+def test_a_fused_frame_is_the_pipelines(effect: str, size: tuple[int, int], colour: Colour) -> None:
+    card = store.find_card("portrait")
+    frame = photograph(size, colour)
+    made: Effect = EFFECTS[effect]()
+    output = Pipeline(build_segmenter(ModelOptions(name=card.name), card), effects=[made])(frame)
+    found = run_fused(card, store.verify(card), [made], frame)
+    expect_same(found, output.picture)
+    assert isinstance(output.segmentation, Regions)
+    assert output.segmentation.probabilities.max() > 200  # somebody is there, or nothing is shown
+    np.testing.assert_allclose(found["masks"][0], output.segmentation.probabilities, atol=1)
+
+
+@pytest.mark.parametrize("layout", ["nv12", "i420"])
+def test_pictures_come_with_the_frame(layout: Layout) -> None:
+    card = store.find_card("portrait")
+    frame = photograph((640, 360), Colour("bt601"))
+    behind = photograph((640, 360), Colour("bt601"), index=20)
+    effect = Background(Picture(behind))
+    output = Pipeline(build_segmenter(ModelOptions(name=card.name), card), effects=[effect])(frame)
+    found = run_fused(card, store.verify(card), [effect], frame, layout=layout, pictures=(behind,))
+    expect_same(found, output.picture, layout)
+
+
+def test_several_regions_and_effects_are_laid_over_one_another() -> None:
+    card = store.find_card("road")
+    frame = photograph((1280, 720), Colour())
+    effects: list[Effect] = [Overlay.road(legend=False), Background(Blur(5.0), regions=("drivable", "vehicle"))]
+    output = Pipeline(build_segmenter(ModelOptions(name=card.name), card), effects=effects)(frame)
+    expect_same(run_fused(card, store.verify(card), effects, frame), output.picture)
+
+
+@pytest.mark.parametrize("model", ["road", "road-fast"])
+def test_a_street_is_laid_over_as_by_the_pipeline(model: str, shared: Path) -> None:
+    card = store.find_card(model)
+    with contextlib.closing(build_source(VideoSource(path=shared / "clips" / "road" / "highway_dusk.mp4"))) as video:
+        frame = next(frame for frame in video if frame.index == 30)
+    effect = Overlay.road(legend=False)
+    output = Pipeline(build_segmenter(ModelOptions(name=model), card), effects=[effect])(frame)
+    assert isinstance(output.segmentation, Regions)
+    assert (output.segmentation.probabilities.reshape(4, -1).max(axis=1)[:2] > 200).all()  # road and lanes
+    found = run_fused(card, store.verify(card), [effect], frame)
+    np.testing.assert_allclose(found["masks"][0], output.segmentation.probabilities, atol=1)
+    expect_same(found, output.picture)
+
+
+@pytest.mark.parametrize(
+    ("change", "channels", "names"),
+    [
+        ({"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "colour": "bgr"}, 3, ("a", "b", "c")),
+        ({"fit": "letterbox", "size": (64, 64)}, 3, ("a", "b", "c")),
+        ({"colour": "yuv", "matrix": "bt601", "full_range": True}, 3, ("a", "b", "c")),
+    ],
+    ids=["imagenet-bgr", "letterbox", "planes"],
+)
+def test_inputs_are_made_as_the_card_says(
+    change: dict[str, Any], channels: int, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    width, height = change.get("size", (64, 48))
+    path = save(
+        tmp_path / "copy.onnx",
+        [helper.make_node("Sigmoid", ["image"], ["maps"])],
+        inputs=[("image", (1, channels, height, width))],
+        outputs=[("maps", (1, channels, height, width))],
+    )
+    card = made_card(path, names, {"name": "image", "size": (width, height), **change})
+    frame = photograph((128, 64), Colour("bt601", full_range=True))
+    effect = Overlay(legend=False, palette=dict(zip(names, ("#ff0000", "#00ff00", "#0000ff"), strict=True)))
+    segmenter = build_segmenter(ModelOptions(name="copy"), card)
+    output = Pipeline(segmenter, effects=[effect])(frame)
+    found = run_fused(card, path, [effect], frame)
+    assert isinstance(output.segmentation, Regions)
+    np.testing.assert_allclose(found["masks"][0], output.segmentation.probabilities, atol=1)
+    expect_same(found, output.picture)
+
+
+def made_card(path: Path, names: tuple[str, ...], layout: dict[str, Any]) -> Card:
+    card = Card.model_validate(
+        {
+            "name": "copy", "description": "its input", "family": "regions", "file": path.name,
+            "sha256": store.sha256_of(path), "licence": "CC0-1.0", "source": "a test", "names": names,
+            "input": layout, "outputs": [{"name": "maps", "regions": {name: i for i, name in enumerate(names)}}],
+        }
+    )  # fmt: skip
+    card._folder = path.parent
+    return card
+
+
+def test_what_no_graph_can_say_is_refused_by_name() -> None:
+    card = store.find_card("portrait")
+    layers = Background(Blur()).graph_layers(card)
+    with pytest.raises(ModelRejected, match="even sides, not 641x360"):
+        fuse(card, store.verify(card), layers, size=Size(641, 360), colour=Colour())
+    with pytest.raises(ConfigError, match="transparent background cannot be fused"):
+        Background(Clear()).graph_layers(card)
+    with pytest.raises(ConfigError, match="legend cannot be fused"):
+        Overlay().graph_layers(card)
+
+
+def test_the_graph_has_no_control_flow_and_no_late_shapes() -> None:
+    card = store.find_card("road")
+    model = fuse(
+        card, store.verify(card), Overlay(legend=False).graph_layers(card),
+        size=(1280, 720), colour=Colour(),
+    )  # fmt: skip
+    assert model.opset_import[0].version >= 17
+    typed = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    shapes = {value.name: value.type.tensor_type.shape for value in (*typed.value_info, *typed.output)}
+    for node in model.graph.node:
+        assert node.op_type not in {"If", "Loop", "Scan", "Shape", "NonZero"}
+        for name in node.output:
+            assert all(side.dim_value > 0 for side in shapes[name].dim), name
