@@ -21,7 +21,9 @@ from rtseg.cards import Card, CardOutput
 from rtseg.errors import ModelRejected
 from rtseg.ops.arrays import as_f32
 from rtseg.ops.colour import Colour, rgb_to_yuv, rgb_to_yuv_matrix, yuv_to_rgb_matrix
+from rtseg.ops.flow import FLOW_SIZE
 from rtseg.ops.graphs import GraphBuilder, Value
+from rtseg.ops.matte import finer_size
 from rtseg.ops.tensors import InputFormat, Window
 from rtseg.types import Blur, GraphLayer, Keep, Solid
 
@@ -41,12 +43,18 @@ def fuse(
     size: tuple[int, int],
     colour: Colour,
     layout: Layout = "nv12",
+    steady: bool = False,
+    refine: bool = False,
 ) -> onnx.ModelProto:
     """One graph for frames of `size` (width, height, even) in `colour`, 4:2:0, with all `layers`, bottom first.
 
     Inputs: `y` uint8 1x1xHxW; "nv12": `uv` uint8 1xH/2xW/2x2, "i420": `u` and `v` 1x1xH/2xW/2; for each layer that
     paints a picture the same with `picture0_` and on before. Outputs: `out_` and the same; `masks`, uint8 1xRxhxw, the
-    regions in the card's order at the network's resolution. Raises ModelRejected for what no graph can say.
+    regions in the card's order.
+
+    steady: smooth the masks over time where nothing moves (`TemporalSmooth` without flow), with the past as inputs
+    `past_masks`, `past_luma` and `known` (float32 1x1x1x1, 0 for no past) and outputs `next_masks` and `next_luma`.
+    refine: draw them to the picture's edges (`EdgeRefine`). Raises ModelRejected for what no graph can say.
     """
     if size[0] % 2 or size[1] % 2:
         raise ModelRejected(f"a fused graph takes frames of even sides, not {size[0]}x{size[1]}: crop, or run unfused")
@@ -54,13 +62,15 @@ def fuse(
     ports = _Ports(graph, size, layout)
     luma, chroma = ports.take("")
     masks = _masks(graph, card, weights, luma, chroma, colour)
+    if steady:
+        masks = _steadied(graph, ports, masks, luma)
+    if refine:
+        masks = {name: _refined(graph, mask, luma) for name, mask in masks.items()}
     base = [luma, chroma]
     for layer in layers:
         base = _layer(graph, ports, layer, masks, base, [luma, chroma], colour)
     ports.give("out_", *base)
-    stacked = graph.bytes(graph.stack(list(masks.values())))
-    graph.rename(stacked.name, "masks")
-    ports.outputs.append(_port("masks", 1, stacked.channels, *stacked.size[::-1]))
+    ports.keep("masks", graph.stack(list(masks.values())))
     return ports.model(card.name)
 
 
@@ -99,6 +109,16 @@ class _Ports:
         for index, name in enumerate("uv"):
             graph.rename(graph.bytes(graph.channel(chroma, index)).name, f"{prefix}{name}")
             self.outputs.append(_port(f"{prefix}{name}", 1, 1, height, width))
+
+    def state(self, name: str, channels: int, size: tuple[int, int]) -> Value:
+        """Declare an input that an earlier run gave, as float32."""
+        self.inputs.append(_port(name, 1, channels, *size[::-1]))
+        return self.graph.floats(Value(name, channels, size))
+
+    def keep(self, name: str, x: Value) -> None:
+        """Declare an output of levels."""
+        self.graph.rename(self.graph.bytes(x).name, name)
+        self.outputs.append(_port(name, 1, x.channels, *x.size[::-1]))
 
     def model(self, name: str) -> onnx.ModelProto:
         """Everything as a checked model."""
@@ -234,6 +254,26 @@ def _uncrop(graph: GraphBuilder, mask: Value, window: Window, layout: InputForma
     if not all(edge.is_integer() for edge in (x, y, width, height)):
         raise ModelRejected(f"the picture ends between pixels of the mask ({window} of {layout.size}): run it unfused")
     return graph.crop(mask, (int(x), int(y), int(x + width), int(y + height)))
+
+
+def _steadied(graph: GraphBuilder, ports: _Ports, masks: dict[str, Value], luma: Value) -> dict[str, Value]:
+    size = next(iter(masks.values())).size
+    fine = size[0] >= FLOW_SIZE[0] and size[1] >= FLOW_SIZE[1]
+    small = graph.resize(graph.resize(luma, size) if fine else luma, FLOW_SIZE)
+    past = ports.state("past_masks", len(masks), size)
+    before = ports.state("past_luma", 1, FLOW_SIZE)
+    ports.inputs.append(helper.make_tensor_value_info("known", TensorProto.FLOAT, (1, 1, 1, 1)))
+    steadied = {
+        name: graph.steady(mask, graph.channel(past, index), small, before, "known")
+        for index, (name, mask) in enumerate(masks.items())
+    }
+    ports.keep("next_masks", graph.stack(list(steadied.values())))
+    ports.keep("next_luma", small)
+    return steadied
+
+
+def _refined(graph: GraphBuilder, mask: Value, luma: Value) -> Value:
+    return graph.redraw_edges(mask, graph.resize(luma, mask.size), graph.resize(luma, finer_size(mask.size, luma.size)))
 
 
 def _layer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from rtseg.config import ModelOptions, VideoSource
 from rtseg.effects.background import Background
 from rtseg.effects.overlay import Overlay
 from rtseg.errors import ConfigError, ModelRejected
+from rtseg.filters.refine import EdgeRefine
+from rtseg.filters.smooth import TemporalSmooth
 from rtseg.fused import Layout, fuse
 from rtseg.pipeline import Pipeline
 from rtseg.sources.sample import Sample
-from rtseg.types import Blur, Clear, Colour, Effect, Frame, Picture, Regions, Size, Solid
+from rtseg.types import Blur, Clear, Colour, Effect, Filter, Frame, Picture, Regions, Size, Solid
 
 LEVELS = 2
 """What planes may differ by from those of the CPU path; one is what is found."""
@@ -106,6 +109,40 @@ def test_several_regions_and_effects_are_laid_over_one_another() -> None:
     effects: list[Effect] = [Overlay.road(legend=False), Background(Blur(5.0), regions=("drivable", "vehicle"))]
     output = Pipeline(build_segmenter(ModelOptions(name=card.name), card), effects=effects)(frame)
     expect_same(run_fused(card, store.verify(card), effects, frame), output.picture)
+
+
+def test_masks_are_steadied_and_refined_as_by_the_filters(shared: Path) -> None:
+    card = store.find_card("portrait")
+    effect = Background(Blur())
+    filters: list[Filter] = [TemporalSmooth(follow=False, tidy=False), EdgeRefine()]
+    pipeline = Pipeline(build_segmenter(ModelOptions(name="portrait"), card), filters=filters, effects=[effect])
+    model: onnx.ModelProto | None = None
+    moved = 0
+    with contextlib.closing(build_source(VideoSource(path=shared / "clips" / "people" / "sign_book.mkv"))) as video:
+        for frame in itertools.islice(video, 12):
+            if model is None:
+                layers = effect.graph_layers(card)
+                model = fuse(
+                    card, store.verify(card), layers, size=frame.size, colour=frame.colour, steady=True, refine=True
+                )
+                session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+                state: dict[str, Any] = {
+                    "past_masks": np.zeros((1, 1, 144, 256), np.uint8),
+                    "past_luma": np.zeros((1, 1, 72, 128), np.uint8),
+                    "known": np.zeros((1, 1, 1, 1), np.float32),
+                }
+            output = pipeline(frame)
+            names = [port.name for port in session.get_outputs()]
+            found = dict(zip(names, session.run(None, planes_of(frame, "", "nv12") | state), strict=True))
+            assert isinstance(output.segmentation, Regions)
+            np.testing.assert_allclose(found["masks"][0], output.segmentation.probabilities, atol=2)
+            expect_same(found, output.picture)
+            moved += int(not np.array_equal(state["past_masks"], found["next_masks"]))
+            state = {
+                "past_masks": found["next_masks"], "past_luma": found["next_luma"],
+                "known": np.ones((1, 1, 1, 1), np.float32),
+            }  # fmt: skip
+    assert moved == 12
 
 
 @pytest.mark.parametrize("model", ["road", "road-fast"])

@@ -17,6 +17,7 @@ from rtseg.ops.blend import Blender
 from rtseg.ops.blur import blur_covered
 from rtseg.ops.colour import Colour, Matrix, yuv_to_rgb_matrix
 from rtseg.ops.graphs import GraphBuilder, Value
+from rtseg.ops.matte import EdgeModel
 from rtseg.ops.resize import resize
 
 RNG = np.random.default_rng(5)
@@ -119,6 +120,20 @@ def test_a_blur_leaves_out_what_it_does_not_cover_within_a_level(size: tuple[int
 def test_a_blur_wider_than_the_picture_is_refused() -> None:
     with pytest.raises(ModelRejected, match="too strong for a picture of 64x36"):
         run(lambda graph, w, x: graph.blur_covered([x], w, 100.0), noise(64, 36), noise(64, 36))
+
+
+@pytest.mark.parametrize("size", [(128, 72), (320, 240), (64, 36)])
+def test_edges_are_redrawn_as_the_edge_model_does_within_a_level(size: tuple[int, int]) -> None:
+    fine = smooth(*size)
+    coarse = resize(fine, (64, 36))
+    mask = np.zeros((36, 64), np.uint8)
+    cv2.ellipse(mask, (30, 30), (14, 20), 10, 0, 360, 255, -1)
+    mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), 1.5), np.uint8)
+    expected = np.empty_like(fine)
+    EdgeModel()(mask, coarse, fine, out=expected)
+    (found,) = run(lambda graph, *values: graph.redraw_edges(*values), mask, coarse, fine)
+    np.testing.assert_allclose(found[0], expected, atol=1)
+    assert np.count_nonzero((expected > 6) & (expected < 249)) > 0
 
 
 def test_equal_constants_are_kept_once() -> None:

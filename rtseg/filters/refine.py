@@ -8,7 +8,7 @@ from typing import assert_never
 import numpy as np
 
 from rtseg.ops.arrays import U8
-from rtseg.ops.matte import EdgeModel
+from rtseg.ops.matte import EdgeModel, finer_size
 from rtseg.types import Frame, Instances, Panoptic, Regions, Segmentation, Semantic
 
 
@@ -36,20 +36,9 @@ class EdgeRefine:
 
     def _refined(self, frame: Frame, masks: U8) -> U8:
         height, width = masks.shape[1:]
-        size = _finer((width, height), frame.size)
+        size = finer_size((width, height), frame.size)
         coarse, fine = frame.luma((width, height)), frame.luma(size)
         refined = np.empty((len(masks), *fine.shape), np.uint8)
         for mask, target in zip(masks, refined, strict=True):
             self._model(mask, coarse, fine, out=target)
         return refined
-
-
-def _finer(mask: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
-    """The frame halved until it is about twice the mask; never less than the mask.
-
-    The luma of such sizes is there already, and a compositor needs no more than doubling to make alpha of it.
-    """
-    step = 2
-    while frame[0] * frame[1] > (3 * step) ** 2 * mask[0] * mask[1]:
-        step *= 2
-    return max(mask[0], frame[0] // step), max(mask[1], frame[1] // step)

@@ -9,20 +9,14 @@ import cv2
 import numpy as np
 
 from rtseg.ops.arrays import F32, U8, as_u8
-from rtseg.ops.flow import FLOW_SIZE, Flow, pick, warp, warp_at
+from rtseg.ops.flow import FLOW_SIZE, SAME, TRUST, Flow, pick, warp, warp_at
 from rtseg.ops.matte import drop_islands
 from rtseg.ops.resize import shrink
 from rtseg.types import Frame, Instances, Panoptic, Regions, Segmentation, Semantic
 
-_HISTORY = 0.8
-"""Weight of the past where it surely shows the same: white noise in a still mask keeps a ninth of its variance."""
-_SAME, _OTHER = 4, 16
-"""Differences of luma, in levels, up to which a place shows the same thing as before, and from which another one."""
 _LOW, _HIGH = 48, 160
 """What a matte claims only below `_HIGH` is no subject, unless it joins one through pixels of at least `_LOW`."""
 
-_levels = np.arange(256, dtype=np.float64)
-_TRUST: U8 = np.rint(255 * _HISTORY * np.clip((_OTHER - _levels) / (_OTHER - _SAME), 0, 1)).astype(np.uint8)
 _NEIGHBOURS = np.ones((3, 3), np.uint8)
 
 
@@ -36,9 +30,13 @@ class TemporalSmooth:
 
     `Regions` only; everything else is passed through. The past is forgotten with another size or other names, and
     counts for nothing after a cut, where no luma is as it was.
+
+    follow: along the flow; without it, what moves is not smoothed, as in a fused graph. tidy: whether a matte loses
+    its islands, which no graph can tell.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, follow: bool = True, tidy: bool = True) -> None:
+        self._follow, self._tidy = follow, tidy
         self._flow = Flow()
         self.reset()
 
@@ -63,7 +61,7 @@ class TemporalSmooth:
         smoothed = masks.copy()
         if past is not None and before is not None and _alike(past, regions):
             self._blend(masks, past.probabilities, luma, before, out=smoothed)
-        if len(masks) == 1:
+        if len(masks) == 1 and self._tidy:
             smoothed = drop_islands(smoothed[0], low=_LOW, high=_HIGH)[np.newaxis]
         self._luma, self._past = luma, replace(regions, probabilities=smoothed)
         return self._past
@@ -71,7 +69,7 @@ class TemporalSmooth:
     def _blend(self, masks: U8, past: U8, luma: U8, before: U8, *, out: U8) -> None:
         """Change `out`, which holds a copy of the masks, where the past counts."""
         flow, difference = self._motion(luma, before)
-        trust = as_u8(cv2.LUT(difference, _TRUST))
+        trust = as_u8(cv2.LUT(difference, TRUST))
         for mask, old, target in zip(masks, past, out, strict=True):
             low, high = cv2.erode(mask, _NEIGHBOURS), cv2.dilate(mask, _NEIGHBOURS)
             # Elsewhere the mask is flat, and nothing of the past is within its range.
@@ -88,7 +86,7 @@ class TemporalSmooth:
         picture as well, there is none.
         """
         still = as_u8(cv2.blur(cv2.absdiff(luma, before), (3, 3)))
-        if cv2.minMaxLoc(still)[1] <= _SAME:
+        if not self._follow or cv2.minMaxLoc(still)[1] <= SAME:
             return None, still
         flow = self._flow(luma, before)
         moved = as_u8(cv2.blur(cv2.absdiff(luma, warp(before, flow)), (3, 3)))

@@ -19,6 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 from rtseg.errors import ModelRejected
 from rtseg.ops.arrays import F32, U8
 from rtseg.ops.blur import reduction
+from rtseg.ops.flow import TRUST
+from rtseg.ops.matte import PRIOR, SLOPE, STEEP, UNSURE, WINDOW
 
 
 class Value(NamedTuple):
@@ -188,6 +190,69 @@ class GraphBuilder:
             return x
         one = self.op("Slice", x.name, self.shape(index), self.shape(index + 1), self.shape(1))
         return Value(one, 1, x.size)
+
+    # Masks over time, and their edges.
+
+    def steady(self, mask: Value, past: Value, luma: Value, before: Value, known: str) -> Value:
+        """`rtseg.filters.smooth` without flow: 1-channel masks, luma of `FLOW_SIZE`; known: 1, or 0 for no past."""
+        change = self.like(self.like(luma, "Sub", before.name), "Abs")
+        trust = self.look_up(self.levels(self._box(change, (3, 3))), TRUST)
+        for axis, few, many in ((2, trust.size[1], mask.size[1]), (3, trust.size[0], mask.size[0])):
+            nearest = ((np.arange(many) + 0.5) * few / many).astype(np.int64)
+            trust = trust._replace(name=self.op("Gather", trust.name, self.constant(nearest), axis=axis))
+        trust = Value(self.op("Mul", trust.name, known), 1, mask.size)
+        ring = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+        high = self.like(mask, "MaxPool", **ring)
+        low = self.like(self.like(self.like(mask, "Neg"), "MaxPool", **ring), "Neg")
+        history = self.like(self.like(past, "Max", low.name), "Min", high.name)
+        mixed = self.blend(mask, history, trust)
+        return mask._replace(name=self.op("Where", self.op("Less", low.name, high.name), mixed.name, mask.name))
+
+    def redraw_edges(self, mask: Value, coarse: Value, fine: Value) -> Value:
+        """`rtseg.ops.matte.EdgeModel`: a mask and luma of its size, and a larger luma, to alpha of that."""
+        low, high = UNSURE
+        edge = self._between(mask, low, high)
+        unit = self.number(1 / 255)
+        own = self.like(self.like(mask, "Mul", coarse.name), "Mul", unit)
+        weight = self.like(self._box(mask), "Mul", unit)
+        subject, everything = self._box(own), self._box(coarse)
+        around = self.like(
+            self.like(everything, "Sub", subject.name), "Div", self.op("Sub", self.number(1.001), weight.name)
+        )
+        within = self.like(subject, "Div", self.op("Add", weight.name, self.number(0.001)))
+        contrast = self.like(within, "Sub", around.name)
+        spread = self.op("Add", self.op("Mul", contrast.name, contrast.name), self.number(PRIOR))
+        scale = self.op("Div", self.number(255 * SLOPE), spread)
+        gain = self.op("Mul", contrast.name, scale)
+        prior = self.op("Mul", mask.name, self.number(PRIOR / 255))
+        fitted = self.op("Mul", self.op("Sub", prior, self.op("Mul", contrast.name, around.name)), scale)
+        fitted = self.op("Add", fitted, self.number(127.5 * (1 - SLOPE)))
+        gain = self.op("Where", edge, gain, self.number(0))
+        offset = self.op("Where", edge, fitted, self.look_up(mask, STEEP).name)
+        slope, level = (self._interpolated(Value(name, 1, mask.size), fine.size) for name in (gain, offset))
+        return self.levels(self.like(self.like(slope, "Mul", fine.name), "Add", level.name))
+
+    def _between(self, x: Value, low: int, high: int) -> str:
+        """Whether low <= x <= high."""
+        return self.op(
+            "And",
+            self.op("GreaterOrEqual", x.name, self.number(low)),
+            self.op("LessOrEqual", x.name, self.number(high)),
+        )
+
+    def _box(self, x: Value, window: tuple[int, int] = WINDOW) -> Value:
+        """Means in the window around each pixel, mirrored about the pixels at the edge."""
+        (width, height), (right, below) = window, (window[0] // 2, window[1] // 2)
+        padded = self.op("Pad", x.name, self.shape(0, 0, below, right, 0, 0, below, right), mode="reflect")
+        return x._replace(name=self.op("AveragePool", padded, kernel_shape=[height, width]))
+
+    def _interpolated(self, x: Value, size: tuple[int, int]) -> Value:
+        """At another size, bilinear with half-pixel centres, not rounded."""
+        if x.size == size:
+            return x
+        sizes = self.shape(1, x.channels, size[1], size[0])
+        options = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+        return Value(self.op("Resize", x.name, "", "", sizes, **options), x.channels, size)
 
     # Blurring.
 

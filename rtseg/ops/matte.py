@@ -14,15 +14,15 @@ from rtseg.ops.resize import halve
 Part: TypeAlias = tuple[slice, slice]
 
 _RING = np.ones((3, 3), np.uint8)
-_WINDOW = (7, 7)
-_PRIOR = 96.0**2
+WINDOW = (7, 7)
+PRIOR = 96.0**2
 """k: where subject and surroundings differ by 96 levels, luma and mask weigh the same."""
-_SLOPE = 2.0
+SLOPE = 2.0
 """Networks draw edges about twice as wide as they are, which lets a rim of the background through."""
-_UNSURE = (6, 249)
+UNSURE = (6, 249)
 
 _levels = np.arange(256)
-_STEEP: U8 = np.clip((_levels - 127.5) * _SLOPE + 127.5, 0.0, 255.0).astype(np.uint8)
+STEEP: U8 = np.clip((_levels - 127.5) * SLOPE + 127.5, 0.0, 255.0).astype(np.uint8)
 
 
 def drop_islands(mask: U8, *, low: int, high: int) -> U8:
@@ -85,23 +85,23 @@ class EdgeModel:
         """Gain and offset of each pixel, float32 hxw, for alpha = gain * luma + offset, 0..255 and beyond."""
         gain, offset = self._scratch("gain", mask.shape), self._scratch("offset", mask.shape)
         gain.fill(0.0)
-        np.copyto(offset, cv2.LUT(mask, _STEEP))
-        low, high = _UNSURE
+        np.copyto(offset, cv2.LUT(mask, STEEP))
+        low, high = UNSURE
         edge = np.flatnonzero(mask - np.uint8(low) <= high - low)  # what is below wraps around
         own = cv2.multiply(mask, luma, dst=self._scratch("own", mask.shape), scale=1 / 255, dtype=cv2.CV_32F)
         weight, subject, everything = (self._mean(plane)[edge] for plane in (mask, as_f32(own), luma))
         weight /= 255.0
         around = (everything - subject) / (1.001 - weight)
         contrast = subject / (weight + 0.001) - around
-        scale = (255.0 * _SLOPE) / (contrast * contrast + _PRIOR)
+        scale = (255.0 * SLOPE) / (contrast * contrast + PRIOR)
         gain.reshape(-1)[edge] = contrast * scale
-        prior = mask.reshape(-1)[edge] * np.float32(_PRIOR / 255.0)
-        offset.reshape(-1)[edge] = (prior - contrast * around) * scale + 127.5 * (1.0 - _SLOPE)
+        prior = mask.reshape(-1)[edge] * np.float32(PRIOR / 255.0)
+        offset.reshape(-1)[edge] = (prior - contrast * around) * scale + 127.5 * (1.0 - SLOPE)
         return gain, offset
 
     def _mean(self, plane: U8 | F32) -> F32:
         """Means in the window around each pixel, flat; the next call overwrites them."""
-        return as_f32(cv2.boxFilter(plane, cv2.CV_32F, _WINDOW, dst=self._scratch("mean", plane.shape))).reshape(-1)
+        return as_f32(cv2.boxFilter(plane, cv2.CV_32F, WINDOW, dst=self._scratch("mean", plane.shape))).reshape(-1)
 
     def _scratch(self, name: str, shape: tuple[int, ...]) -> F32:
         """Uninitialised memory of that shape, the same from call to call while it suffices."""
@@ -112,11 +112,23 @@ class EdgeModel:
         return kept[:size].reshape(shape)
 
 
+def finer_size(mask: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
+    """Where edges are redrawn: the frame halved until it is about twice the mask; never less than the mask.
+
+    Sizes are (width, height). The luma of such sizes is there already, and a compositor needs no more than doubling to
+    make alpha of it.
+    """
+    step = 2
+    while frame[0] * frame[1] > (3 * step) ** 2 * mask[0] * mask[1]:
+        step *= 2
+    return max(mask[0], frame[0] // step), max(mask[1], frame[1] // step)
+
+
 def _unsure_part(mask: U8, shape: tuple[int, ...]) -> tuple[Part, Part] | None:
     """The box around all that is neither surely in nor surely out, or borders on the other, in the mask and exactly
     the same in a plane of `shape`; None where all is sure."""  # fmt: skip
     unsure = cv2.min(cv2.dilate(mask, _RING), cv2.bitwise_not(cv2.erode(mask, _RING)))
-    left, top, width, height = cv2.boundingRect(_at_least(_UNSURE[0], as_u8(unsure)))
+    left, top, width, height = cv2.boundingRect(_at_least(UNSURE[0], as_u8(unsure)))
     if width == 0:
         return None
     sides = [
@@ -130,7 +142,7 @@ def _unsure_part(mask: U8, shape: tuple[int, ...]) -> tuple[Part, Part] | None:
 def _stretch(start: int, length: int, few: int, many: int) -> tuple[slice, slice]:
     """A stretch of `few` pixels, grown by the window and to where a pixel of `many` begins, and the same of those."""
     step = few // math.gcd(few, many)
-    margin = _WINDOW[0] // 2
+    margin = WINDOW[0] // 2
     first = max(0, start - margin) // step * step
     last = min(few, -(-(start + length + margin) // step) * step)
     return slice(first, last), slice(first * many // few, last * many // few)

@@ -15,7 +15,7 @@ from numpy.random import Generator
 from rtseg.ops.arrays import U8, as_f32, as_u8
 from rtseg.train.recipe import AugmentOptions
 
-ASPECTS = ((16 / 9, 0.4), (4 / 3, 0.15), (9 / 16, 0.1), (1.0, 0.05), (None, 0.3))
+ASPECTS = ((16 / 9, 0.3), (4 / 3, 0.1), (9 / 16, 0.05), (1.0, 0.05), (None, 0.5))
 """Width over height of what cameras give, None for the picture's own, and how often; all are stretched to the input."""
 
 
