@@ -31,6 +31,7 @@ def run(
     filters: str | None = None,
     providers: Sequence[str] | None = None,
     threads: int | None = None,
+    fused: bool | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[Stats], None] | None = None,
 ) -> Stats:
@@ -58,6 +59,7 @@ def run(
         records=records,
         providers=providers,
         threads=threads,
+        fused=fused,
     )
     return build(configured).run(stop=stop, progress=progress)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -39,11 +40,14 @@ from rtseg.config import (
 )
 from rtseg.engine import OrtEngine
 from rtseg.errors import ConfigError, SourceUnreadable
+from rtseg.fused_pipeline import FusedPipeline
 from rtseg.pipeline import Pipeline
 from rtseg.registry import Kind
 from rtseg.runner import Policy, run
 from rtseg.stats import Stats
 from rtseg.types import Effect, Picture, Segmenter, Sink, Source
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +55,7 @@ class Job:
     """Everything that a run needs, open and waiting; whoever has it either runs or closes it."""
 
     source: Source
-    pipeline: Pipeline
+    pipeline: Pipeline | FusedPipeline
     sinks: tuple[Sink, ...]
     card: Card
     policy: Policy = "auto"
@@ -91,7 +95,7 @@ def build(config: Config, *, more_sinks: Sequence[Sink] = ()) -> Job:
     with contextlib.ExitStack() as opened:
         card = store.find_card(config.model.name)
         pictures = bool(more_sinks) or any(not isinstance(sink, MaskSink | RecordSink) for sink in config.sinks)
-        pipeline = build_pipeline(config, card=card, pictures=pictures)
+        pipeline = build_fused(config.model, card, build_pipeline(config, card=card, pictures=pictures))
         source = build_source(config.source)
         opened.callback(source.close)
         files = _files(config, source)
@@ -143,8 +147,31 @@ def build_segmenter(options: ModelOptions, card: Card) -> Segmenter:
     segmenter = registry.load("segmenter", card.family)
     path = store.verify(card)
     settings = options.options()
-    settings.pop("name", None)
+    for word in ("name", "fused"):
+        settings.pop(word, None)
     return segmenter(card, OrtEngine(path, shapes={card.input.name: card.input.shape}, **settings))  # type: ignore[no-any-return]
+
+
+def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline | FusedPipeline:
+    """The pipeline with its frames made by one graph each, where that is asked for or does good; else as it is.
+
+    Raises ConfigError where it is asked for and cannot be.
+    """
+    device = getattr(plain.segmenter, "providers", ("cpu",))[0]
+    if options.fused is False or (options.fused is None and device == "cpu"):
+        return plain
+    settings = {key: value for key, value in options.options().items() if key not in ("name", "fused")}
+
+    def on_device(path: Path) -> OrtEngine:
+        return OrtEngine(path, **settings)
+
+    try:
+        return FusedPipeline(card, plain, on_device, reference=OrtEngine if device != "cpu" else None)
+    except ConfigError as error:
+        if options.fused:
+            raise
+        log.info("frames are not fused: %s", error)
+        return plain
 
 
 def build_source(options: SourceOptions) -> Source:

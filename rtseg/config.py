@@ -80,18 +80,24 @@ class SampleSource(Section):
 
 
 class ModelOptions(Section):
-    """A card's name, or the path of a card; providers best first, or "auto" alone; timeout in seconds a frame."""
+    """A card's name, or the path of a card; providers best first, or "auto" alone; timeout in seconds a frame.
+
+    fused: whether whole frames are made by one graph; None for where the network runs on a device and it can be.
+    """
 
     name: str = "portrait"
     providers: tuple[str, ...] | None = None
     threads: Positive | None = None
+    fused: bool | None = None
     timeout: Annotated[float, Field(gt=0)] | None = None
 
 
 class SmoothFilter(Section):
-    """Less flicker over time, following motion."""
+    """Less flicker over time. follow: along the motion. tidy: a matte loses faint islands."""
 
     type: Literal["smooth"] = "smooth"
+    follow: bool | None = None
+    tidy: bool | None = None
 
 
 class RefineFilter(Section):

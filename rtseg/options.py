@@ -54,6 +54,7 @@ def configure(
     records: AnyPath | None = None,
     providers: Sequence[str] | None = None,
     threads: int | None = None,
+    fused: bool | None = None,
 ) -> Config:
     """A run from options, over those of a file if there is one. Raises ConfigError.
 
@@ -73,7 +74,11 @@ def configure(
         base,
         source=source,
         model=_changed(
-            base.model, name=model, providers=None if providers is None else tuple(providers), threads=threads
+            base.model,
+            name=model,
+            providers=None if providers is None else tuple(providers),
+            threads=threads,
+            fused=fused,
         ),
         filters=None if filters is None else _filters(filters),
         effects=effects,

@@ -12,7 +12,6 @@ from typing import Literal, TypeAlias
 import cv2
 
 from rtseg.channel import Channel, Closed
-from rtseg.pipeline import Pipeline
 from rtseg.stats import LOSSES, Recorder, Stats, Status
 from rtseg.types import Frame, Output, Sink, Source
 
@@ -28,7 +27,7 @@ _log = logging.getLogger("rtseg")
 
 def run(
     source: Source,
-    pipeline: Pipeline,
+    pipeline: Callable[[Frame], Output],
     sinks: Sequence[Sink],
     *,
     policy: Policy = "auto",
@@ -62,7 +61,7 @@ def _opencv_in_one_thread() -> Iterator[None]:
 
 def _run(
     source: Source,
-    pipeline: Pipeline,
+    pipeline: Callable[[Frame], Output],
     sinks: Sequence[Sink],
     policy: Policy,
     stop: threading.Event | None,

@@ -21,6 +21,7 @@ LAYERS: list[set[str]] = [
     {"store"},
     {"download", "sources", "segmenters", "filters", "effects", "sinks", "driving"},
     {"pipeline"},
+    {"fused_pipeline"},
     {"runner"},
     {"registry"},
     {"config"},

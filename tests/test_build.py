@@ -8,14 +8,18 @@ import cv2
 import numpy as np
 import pytest
 from commands import portrait_photo
-from fakes import ListSink
+from fakes import ListSink, SquareSegmenter
 
 from rtseg import store
-from rtseg.build import build, build_pipeline, default_effects, default_filters
-from rtseg.config import BackgroundEffect, Config, OverlayEffect, RefineFilter, SmoothFilter, parse_config
+from rtseg.build import build, build_fused, build_pipeline, default_effects, default_filters
+from rtseg.config import BackgroundEffect, Config, ModelOptions, OverlayEffect, RefineFilter, SmoothFilter, parse_config
+from rtseg.effects.background import Background
+from rtseg.effects.overlay import Overlay
 from rtseg.errors import ConfigError, ModelNotFound, SinkError, SourceNotFound
+from rtseg.fused_pipeline import FusedPipeline
+from rtseg.pipeline import Pipeline
 from rtseg.registry import BUILTIN, Entry
-from rtseg.types import Frame, Layer, Regions, Segmentation, Solid
+from rtseg.types import Blur, Frame, Layer, Regions, Segmentation, Solid
 
 PATTERN = {"type": "synthetic", "graph": "testsrc2=size=96x64:rate=10", "frames": 4}
 
@@ -60,9 +64,38 @@ def test_defaults_suit_the_model() -> None:
 
 def test_masks_alone_need_no_effect(tmp_path: Path) -> None:
     tables = {"source": PATTERN, "sinks": [{"type": "masks", "folder": str(tmp_path)}]}
-    assert build(parse_config(tables)).pipeline.effects == ()
+    masks = build(parse_config(tables)).pipeline
+    assert isinstance(masks, Pipeline)
+    assert masks.effects == ()
     with_video = [*tables["sinks"], {"type": "video", "path": str(tmp_path / "a.mp4")}]
-    assert len(build(parse_config({**tables, "sinks": with_video})).pipeline.effects) == 1
+    video = build(parse_config({**tables, "sinks": with_video})).pipeline
+    assert isinstance(video, Pipeline)
+    assert len(video.effects) == 1
+
+
+def test_frames_are_fused_where_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RTSEG_CACHE", str(tmp_path))
+    tables = {"source": PATTERN, "sinks": [{"type": "null"}], "model": {"fused": True}}
+    job = build(parse_config(tables))
+    assert isinstance(job.pipeline, FusedPipeline)
+    assert job.run().frames_out > 0
+    assert not job.pipeline.counts
+    assert len(list((tmp_path / "fused").glob("*.onnx"))) == 1
+    with pytest.raises(ConfigError, match="effect Outline cannot be fused"):
+        build(parse_config({**tables, "effects": [{"type": "outline"}]}))
+
+
+def test_a_device_gets_fused_frames_unless_the_effects_cannot_be() -> None:
+    class OnDevice(SquareSegmenter):
+        providers = ("cuda", "cpu")
+
+    card, model = store.find_card("portrait"), ModelOptions(name="portrait")
+    blur, legend = Pipeline(OnDevice(), effects=[Background(Blur())]), Pipeline(OnDevice(), effects=[Overlay()])
+    assert isinstance(build_fused(model, card, blur), FusedPipeline)
+    assert build_fused(model, card, legend) is legend
+    assert build_fused(ModelOptions(name="portrait", fused=False), card, blur) is blur
+    on_cpu = Pipeline(SquareSegmenter(), effects=[Background(Blur())])
+    assert build_fused(model, card, on_cpu) is on_cpu
 
 
 def painted(paint: str) -> list[int]:

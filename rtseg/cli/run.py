@@ -57,6 +57,10 @@ def run(
     filters: Filters = None,
     providers: Providers = None,
     threads: Threads = None,
+    fused: Annotated[
+        bool | None,
+        typer.Option(help="Make whole frames by one graph; by default where the network runs on a GPU."),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -85,6 +89,7 @@ def run(
             records=records,
             providers=names_of(providers),
             threads=threads,
+            fused=fused,
         )
     )
     stats, code = run_job(job, quiet=quiet or json)

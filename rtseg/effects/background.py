@@ -71,7 +71,7 @@ class Background:
         """One layer, its alpha at the mask's resolution; none where the kept regions fill the frame."""
         alpha = self._alpha(segmentation)
         # A backdrop is asked even for a frame that shows none of it, so that its clock goes on.
-        paint = self._painted(frame)
+        paint = self.painted(frame)
         return (Layer(alpha, paint),) if alpha.any() else ()
 
     def graph_layers(self, card: Card) -> Sequence[GraphLayer]:
@@ -85,7 +85,8 @@ class Background:
                 paint = None
         return (GraphLayer(self._kept_names(card.names, soft=card.family == "regions"), _BACKGROUND_OF, paint),)
 
-    def _painted(self, frame: Frame) -> Paint:
+    def painted(self, frame: Frame) -> Paint:
+        """What the background is painted with in this frame, fitted to it."""
         match self._paint:
             case Picture():
                 return Picture(self._fit(self._paint.frame, frame))

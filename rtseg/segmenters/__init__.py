@@ -55,6 +55,11 @@ class Network:
         outputs = self._engine.run()
         return {output.name: self._plane(outputs, output.name) for output in self.card.outputs}, window
 
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Of the engine."""
+        return self._engine.providers
+
     def _picture(self, frame: Frame, size: tuple[int, int]) -> U8:
         wanted = self.card.input
         if wanted.colour == "yuv":

@@ -38,6 +38,11 @@ class RegionSegmenter:
         ]
         return Regions(_stack(masks), self.names, frame.pts, frame.size)
 
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Where the network runs, best first."""
+        return self._network.providers
+
     def empty(self, frame: Frame) -> Regions:
         """Zero everywhere, at the input's resolution."""
         shape = (len(self.names), *self._network.layout.shape[2:])

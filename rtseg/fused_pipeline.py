@@ -1,0 +1,237 @@
+"""A pipeline whose frames are made by one graph each: made, tested against the CPU, kept, and left when it fails."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from rtseg import store
+from rtseg.cards import Card
+from rtseg.errors import ConfigError, EngineError, ModelRejected
+from rtseg.filters.refine import EdgeRefine
+from rtseg.filters.smooth import TemporalSmooth
+from rtseg.fused import fuse
+from rtseg.ops.arrays import U8
+from rtseg.pipeline import Pipeline
+from rtseg.segmenters import BoundEngine
+from rtseg.types import Effect, Frame, GraphLayer, Output, Picture, Regions
+
+log = logging.getLogger(__name__)
+
+Opener = Callable[[Path], BoundEngine]
+
+FORMAT = 1
+"""Of the graphs that are kept: another number when `rtseg.fused` says the same layers in another way."""
+_CLOSE, _ALIKE = 6, 0.999
+"""A device passes its test when this share of all levels lies within so many of the CPU's: half floats are no fault."""
+_GIVE_UP = 3
+
+
+@runtime_checkable
+class Fusable(Protocol):
+    """An effect that can say its layers as data."""
+
+    def graph_layers(self, card: Card, /) -> list[GraphLayer] | tuple[GraphLayer, ...]:
+        """The layers, bottom first; ConfigError for what no graph paints."""
+        ...
+
+
+class FusedPipeline:
+    """`Pipeline`'s contract with everything from planes to planes in one ONNX graph, for accelerators.
+
+    plain: the pipeline that it stands for, whose filters, effects and analyzers it takes over, and which makes the
+    frames that no graph can: of odd sides, of other subsampling than 4:2:0, or after failures. open_engine: a graph's
+    file to an engine on the device; reference: the same on the CPU, for the test at the start. Smoothing is without
+    optical flow.
+
+    A graph is made for each size and colour that comes, kept in the cache folder under a hash of all that is in it,
+    and **tested with two different frames in succession** against the CPU before its first use, since devices have
+    given the frame before once more. What fails the test or three runs in a row is left for `plain`, with a warning;
+    `counts` says how often. Raises ConfigError for filters and effects that no graph can hold.
+    """
+
+    def __init__(self, card: Card, plain: Pipeline, open_engine: Opener, *, reference: Opener | None = None) -> None:
+        self.plain = plain
+        self.counts: Counter[str] = Counter()
+        self._card, self._open, self._reference = card, open_engine, reference
+        kinds = [type(stage) for stage in plain.filters]
+        self._steady, self._refine = TemporalSmooth in kinds, EdgeRefine in kinds
+        if others := [kind for kind in kinds if kind not in (TemporalSmooth, EdgeRefine)]:
+            raise ConfigError(f"the filter {others[0].__name__} cannot be fused: leave it out, or run unfused")
+        if card.family != "regions":
+            raise ConfigError(f"models of the family {card.family!r} are not fused yet: run {card.name!r} unfused")
+        self._layers = [layer for effect in plain.effects for layer in _layers_of(effect, card)]
+        self._graphs: dict[object, _Graph | None] = {}
+        self._failures = 0
+        self._epoch: int | None = None
+
+    def __call__(self, frame: Frame) -> Output:
+        """Take one frame all the way."""
+        if self._epoch != frame.epoch:
+            if self._epoch is not None:
+                self.reset()
+            self._epoch = frame.epoch
+        graph = self._graph_for(frame)
+        if graph is None:
+            self.counts["unfused"] += 1
+            return self.plain(frame)
+        started = time.perf_counter()
+        try:
+            planes, masks = graph.run(frame, [p for e in self.plain.effects for p in _pictures(e, frame)])
+        except EngineError as error:
+            return self._failed(frame, graph, error)
+        self._failures = 0
+        segmentation = Regions(masks, self._card.names, frame.pts, frame.size)
+        observations = [o for analyzer in self.plain.analyzers for o in analyzer(frame, segmentation)]
+        took = {"segment": (time.perf_counter() - started) * 1e3}
+        picture = frame.with_planes(planes) if self._layers else frame
+        return Output(frame, segmentation, observations, picture, took)
+
+    def reset(self) -> None:
+        """Forget everything learnt from earlier frames."""
+        self.plain.reset()
+        for graph in self._graphs.values():
+            if graph is not None:
+                graph.reset()
+
+    def _failed(self, frame: Frame, graph: _Graph, error: EngineError) -> Output:
+        self._failures += 1
+        self.counts["failed"] += 1
+        graph.reset()
+        if self._failures >= _GIVE_UP:
+            log.warning("the fused graph is left for the CPU after %d failures in a row: %s", self._failures, error)
+            self._graphs = dict.fromkeys(self._graphs)
+        elif self._failures == 1:
+            log.warning("the fused graph failed on frame %d, which the CPU makes: %s", frame.index, error)
+        return self.plain(frame)
+
+    def _graph_for(self, frame: Frame) -> _Graph | None:
+        key = (frame.size, frame.planes[1].shape, frame.colour, frame.alpha is None)
+        if key not in self._graphs:
+            self._graphs[key] = self._made(frame) if self._failures < _GIVE_UP else None
+        return self._graphs[key]
+
+    def _made(self, frame: Frame) -> _Graph | None:
+        try:
+            path = self._kept(frame)
+            graph = _Graph(self._open(path), frame)
+            if self._reference is not None:
+                check_twice(graph, _Graph(self._reference(path), frame), frame)
+        except (ModelRejected, EngineError) as error:
+            log.warning("frames of %dx%d are not fused: %s", *frame.size, error)
+            return None
+        return graph
+
+    def _kept(self, frame: Frame) -> Path:
+        """The file of the graph for such frames, made if it is not there."""
+        height, width = frame.planes[0].shape
+        if frame.planes[1].shape != (height // 2, width // 2) or frame.alpha is not None:
+            raise ModelRejected("a fused graph takes planes of 4:2:0 without alpha")
+        path = store.cache_folder() / "fused" / f"{self.key(frame)}.onnx"
+        if not path.is_file():
+            model = fuse(
+                self._card,
+                store.verify(self._card),
+                self._layers,
+                size=frame.size,
+                colour=frame.colour,
+                layout="i420",
+                steady=self._steady,
+                refine=self._refine,
+            )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part")
+            onnx.save(model, part)
+            part.replace(path)
+        return path
+
+    def key(self, frame: Frame) -> str:
+        """SHA-256 of everything that the graph for such frames is made of."""
+        layers = [(layer.regions, layer.table.tobytes(), repr(layer.paint), layer.line) for layer in self._layers]
+        card = self._card.model_dump(include={"sha256", "input", "outputs", "names", "family"})
+        parts = (FORMAT, card, layers, tuple(frame.size), asdict(frame.colour), self._steady, self._refine)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+class _Graph:
+    """An engine for frames of one kind, and what it remembers."""
+
+    def __init__(self, engine: BoundEngine, frame: Frame) -> None:
+        self._engine = engine
+        self._states = [name for name in engine.inputs if name.startswith("past_")]
+        self._shapes = [plane.shape for plane in frame.planes]
+
+    def run(self, frame: Frame, pictures: list[Frame]) -> tuple[tuple[U8, U8, U8], U8]:
+        """The frame's planes and the masks CxHxW, in memory of their own."""
+        inputs = self._engine.inputs
+        for prefix, source in (("", frame), *((f"picture{i}_", picture) for i, picture in enumerate(pictures))):
+            for name, plane in zip("yuv", source.planes, strict=True):
+                np.copyto(inputs[f"{prefix}{name}"][0, 0], plane)
+        outputs = self._engine.run()
+        for name in self._states:
+            np.copyto(inputs[name], outputs[name.replace("past_", "next_")])
+        if self._states:
+            inputs["known"].fill(1.0)
+        y, u, v = (outputs[f"out_{name}"][0, 0].copy() for name in "yuv")
+        return (y, u, v), outputs["masks"][0].copy()
+
+    def reset(self) -> None:
+        """No past."""
+        if self._states:
+            self._engine.inputs["known"].fill(0.0)
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures it wants with a frame."""
+        return sum(name.endswith("_y") for name in self._engine.inputs)
+
+
+def check_twice(graph: _Graph, reference: _Graph, frame: Frame) -> None:
+    """Compare a device with the CPU on two different frames, one right after the other.
+
+    Raises EngineError for a device that gives something else, or the first frame again.
+    """
+    chance = np.random.default_rng(0)
+    y, u, v = (_other(plane, chance) for plane in frame.planes)
+    second = frame.with_planes((y, u, v))
+    for number, shown in enumerate((frame, second), start=1):
+        pictures = [second] * graph.pictures
+        (planes, masks), (wanted, expected) = graph.run(shown, pictures), reference.run(shown, pictures)
+        for found, right in zip((*planes, masks), (*wanted, expected), strict=True):
+            alike = float(np.mean(np.abs(found.astype(np.int16) - right) <= _CLOSE))
+            if alike < _ALIKE:
+                raise EngineError(
+                    f"the device gave another picture than the CPU in test frame {number} of 2 "
+                    f"({100 * (1 - alike):.1f} % of it): update the driver or ONNX Runtime; frames are made unfused"
+                )
+    graph.reset()
+    reference.reset()
+
+
+def _other(plane: U8, chance: np.random.Generator) -> U8:
+    """A plane that has nothing to do with the given one, smooth enough for a network to see things in it."""
+    height, width = plane.shape
+    coarse: NDArray[np.uint8] = chance.integers(0, 256, (-(-height // 32), -(-width // 32)), dtype=np.uint8)
+    return np.kron(coarse, np.ones((32, 32), np.uint8))[:height, :width].copy()
+
+
+def _layers_of(effect: Effect, card: Card) -> list[GraphLayer]:
+    if not isinstance(effect, Fusable):
+        raise ConfigError(f"the effect {type(effect).__name__} cannot be fused: leave it out, or run unfused")
+    return list(effect.graph_layers(card))
+
+
+def _pictures(effect: Effect, frame: Frame) -> list[Frame]:
+    paint: Any = getattr(effect, "painted", None)
+    made = None if paint is None else paint(frame)
+    return [made.frame] if isinstance(made, Picture) else []

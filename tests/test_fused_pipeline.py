@@ -1,0 +1,180 @@
+"""The fused pipeline: the plain one's outputs, and what it does when a graph or a device is no good."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rtseg import store
+from rtseg.build import build_segmenter
+from rtseg.config import ModelOptions
+from rtseg.effects.background import Background
+from rtseg.effects.outline import Outline
+from rtseg.effects.overlay import Overlay
+from rtseg.engine import OrtEngine
+from rtseg.errors import ConfigError, InferenceFailed
+from rtseg.filters.refine import EdgeRefine
+from rtseg.filters.smooth import TemporalSmooth
+from rtseg.fused_pipeline import FusedPipeline
+from rtseg.pipeline import Pipeline
+from rtseg.sources.sample import Sample
+from rtseg.types import Blur, Colour, Effect, Filter, Frame, Picture, Regions
+
+CARD = store.find_card("portrait")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RTSEG_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "fused"
+
+
+def frames(count: int, size: tuple[int, int] = (320, 180), **changes: Any) -> list[Frame]:
+    return [
+        Frame.from_rgb(frame.rgb, colour=Colour("bt601"), index=frame.index, pts=frame.pts, **changes)
+        for frame in itertools.islice(Sample(seconds=2.0, size=size), count)
+    ]
+
+
+def plain(effect: Effect | None = None, filters: tuple[Filter, ...] = ()) -> Pipeline:
+    segmenter = build_segmenter(ModelOptions(name="portrait"), CARD)
+    return Pipeline(segmenter, filters=filters, effects=[effect or Background(Blur())])
+
+
+def filters() -> tuple[Filter, ...]:
+    return TemporalSmooth(follow=False, tidy=False), EdgeRefine()
+
+
+class Stale:
+    """A device that gives the frame before once more, as TensorRT's graphs did (onnxruntime#20050)."""
+
+    def __init__(self, path: Path) -> None:
+        self._engine = OrtEngine(path)
+        self.inputs = self._engine.inputs
+        self.providers = ("cuda",)
+        self._last: dict[str, Any] | None = None
+
+    def run(self) -> Mapping[str, Any]:
+        now = {name: array.copy() for name, array in self._engine.run().items()}
+        shown, self._last = self._last or now, now
+        return shown
+
+    def __call__(self, inputs: Mapping[str, Any], /) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+
+class Failing(Stale):
+    """A device that fails on some of its runs."""
+
+    failing: frozenset[int] = frozenset()
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._runs = 0
+
+    def run(self) -> Mapping[str, Any]:
+        self._runs += 1
+        if self._runs - 1 in self.failing:
+            raise InferenceFailed("out of memory on the device")
+        return self._engine.run()
+
+
+def test_outputs_are_the_plain_pipelines() -> None:
+    behind = Background(Picture(frames(1)[0]))
+    for effect in (Background(Blur()), behind):
+        fused = FusedPipeline(CARD, plain(effect, filters()), OrtEngine, reference=OrtEngine)
+        stands_for = plain(effect, filters())
+        for frame in frames(6):
+            found, expected = fused(frame), stands_for(frame)
+            for plane, right in zip(found.picture.planes, expected.picture.planes, strict=True):
+                assert int(np.abs(plane.astype(int) - right).max()) <= 2
+            assert isinstance(found.segmentation, Regions)
+            assert isinstance(expected.segmentation, Regions)
+            np.testing.assert_allclose(found.segmentation.probabilities, expected.segmentation.probabilities, atol=2)
+            assert (found.picture.pts, found.picture.index) == (frame.pts, frame.index)
+        assert not fused.counts
+
+
+def test_another_epoch_forgets_the_past() -> None:
+    fused = FusedPipeline(CARD, plain(filters=filters()), OrtEngine)
+    (first,), second = frames(1), frames(9)[8]
+    alone = fused(second).picture.planes[0].copy()
+    fused(first)
+    remembered = fused(second).picture.planes[0]
+    forgotten = fused(frames(9, epoch=1)[8]).picture.planes[0]
+    np.testing.assert_array_equal(forgotten, alone)
+    assert (remembered != alone).any()
+
+
+def test_a_device_that_gives_the_frame_before_is_left_loudly(caplog: pytest.LogCaptureFixture) -> None:
+    fused = FusedPipeline(CARD, plain(), Stale, reference=OrtEngine)
+    expected = plain()
+    for frame in frames(2):
+        np.testing.assert_array_equal(fused(frame).picture.planes[0], expected(frame).picture.planes[0])
+    assert fused.counts == {"unfused": 2}
+    assert "gave another picture than the CPU in test frame 2 of 2" in caplog.text
+    assert len(caplog.records) == 1
+
+
+def test_a_frame_that_fails_is_made_by_the_cpu_and_three_in_a_row_end_it(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Failing, "failing", frozenset({1, 4, 5, 6}))
+    fused = FusedPipeline(CARD, plain(), Failing)
+    expected = plain()
+    for frame in frames(9):
+        found, right = fused(frame).picture.planes[0].astype(int), expected(frame).picture.planes[0]
+        assert int(np.abs(found - right).max()) <= 2
+    assert fused.counts == {"failed": 4, "unfused": 2}
+    assert "failed on frame 1, which the CPU makes: out of memory on the device" in caplog.text
+    assert "left for the CPU after 3 failures in a row" in caplog.text
+
+
+def test_frames_that_no_graph_takes_are_made_unfused() -> None:
+    fused = FusedPipeline(CARD, plain(), OrtEngine)
+    (odd,) = frames(1, size=(321, 181))
+    assert fused(odd).picture.size == (321, 181)
+    clear = np.full((181, 321), 9, np.uint8)
+    assert fused(odd.with_planes(odd.planes, alpha=clear)).picture.alpha is not None
+    assert fused.counts == {"unfused": 2}
+
+
+def test_graphs_are_kept_and_made_anew_for_whatever_changes(cache: Path) -> None:
+    (frame,) = frames(1)
+    first = FusedPipeline(CARD, plain(), OrtEngine)
+    first(frame)
+    (kept,) = cache.iterdir()
+    made = kept.stat().st_mtime_ns
+    FusedPipeline(CARD, plain(), OrtEngine)(frame)
+    assert [path.stat().st_mtime_ns for path in cache.iterdir()] == [made]
+
+    changed = CARD.model_copy(update={"sha256": "0" * 64})
+    others = {
+        first.key(frame),
+        FusedPipeline(changed, plain(), OrtEngine).key(frame),
+        FusedPipeline(CARD, plain(Background(Blur(3.0))), OrtEngine).key(frame),
+        FusedPipeline(CARD, plain(filters=filters()), OrtEngine).key(frame),
+        first.key(frames(1, size=(640, 360))[0]),
+        first.key(Frame(frame.planes, Colour("bt601", full_range=True))),
+    }
+    assert len(others) == 6
+    assert kept.stem in others
+
+
+def test_what_no_graph_can_hold_is_refused_at_the_start() -> None:
+    class Odd(EdgeRefine):
+        pass
+
+    with pytest.raises(ConfigError, match="the filter Odd cannot be fused"):
+        FusedPipeline(CARD, plain(filters=(Odd(),)), OrtEngine)
+    with pytest.raises(ConfigError, match="the effect Outline cannot be fused"):
+        FusedPipeline(CARD, plain(Outline()), OrtEngine)
+    with pytest.raises(ConfigError, match="legend"):
+        FusedPipeline(CARD, plain(Overlay()), OrtEngine)
+    with pytest.raises(ConfigError, match="family 'touching' are not fused yet"):
+        FusedPipeline(store.find_card("nuclei"), plain(), OrtEngine)
