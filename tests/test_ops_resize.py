@@ -26,6 +26,13 @@ def test_shrinking_averages_what_it_drops() -> None:
     assert np.abs(small.astype(int) - 128).max() <= 1
 
 
+def test_a_side_that_shrinks_more_than_the_other_is_averaged_too() -> None:
+    stripes = np.zeros((600, 400), np.uint8)
+    stripes[::2] = 200  # every second row: a tall picture, made wide, must show their mean and none of them
+    for size in ((256, 144), (300, 100), (400, 75)):
+        np.testing.assert_allclose(shrink(stripes, size), 100, atol=1)
+
+
 def test_enlarging_is_bilinear_between_pixel_centres() -> None:
     mask = np.array([[0, 100]], np.uint8)
     np.testing.assert_array_equal(enlarge(mask, (4, 1)), [[0, 25, 75, 100]])

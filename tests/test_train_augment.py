@@ -13,6 +13,7 @@ from trained import square, write_set
 
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8
+from rtseg.ops.resize import shrink
 from rtseg.train import sensor as sensors
 from rtseg.train import weather as weathers
 from rtseg.train.augment import Scene, before, beside, view
@@ -43,6 +44,16 @@ def test_a_smaller_view_is_averaged_first() -> None:
     found = view(whole, (48, 36), np.random.default_rng(1), STILL, person=False)
     assert np.array_equal(found.rgb, cv2.resize(whole.rgb, (48, 36), interpolation=cv2.INTER_AREA))
     assert np.array_equal(found.planes[0], cv2.resize(whole.planes[0], (48, 36), interpolation=cv2.INTER_AREA))
+
+
+@pytest.mark.parametrize("size", [(410, 230), (480, 270), (900, 520), (300, 640)])
+def test_a_network_is_trained_on_what_the_engine_gives_it(size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(2).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    nothing = np.zeros((1, size[1], size[0]), np.uint8)
+    found = view(Scene(noise, nothing, nothing), (256, 144), np.random.default_rng(0), STILL, person=False)
+    expected = np.stack([shrink(np.ascontiguousarray(noise[..., c]), (256, 144)) for c in range(3)], axis=-1)
+    # OpenCV places a warp's samples on a 32nd of a pixel, which on noise is some levels; a softer picture differs by 20.
+    assert np.abs(found.rgb.astype(int) - expected).mean() < 4
 
 
 @pytest.mark.parametrize("person", [False, True])

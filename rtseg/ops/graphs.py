@@ -151,19 +151,22 @@ class GraphBuilder:
         )
         return low, high
 
-    def halve(self, x: Value) -> Value:
-        """2x2 averages of even sides."""
-        halved = self.op("AveragePool", x.name, kernel_shape=[2, 2], strides=[2, 2])
-        return self.levels(Value(halved, x.channels, (x.size[0] // 2, x.size[1] // 2)))
+    def halve(self, x: Value, *, rows: bool = True, columns: bool = True) -> Value:
+        """`rtseg.ops.resize.halve`; of one way alone OpenCV rounds halves to even."""
+        steps = [1 + rows, 1 + columns]
+        halved = self.op("AveragePool", x.name, kernel_shape=steps, strides=steps)
+        made = Value(halved, x.channels, (x.size[0] // steps[1], x.size[1] // steps[0]))
+        return self.levels(made) if rows and columns else self.like(made, "Round")
 
     def resize(self, x: Value, size: tuple[int, int]) -> Value:
         """`rtseg.ops.resize.resize`: without aliasing, whichever way that is."""
-        smaller = x.size[0] > size[0] or x.size[1] > size[1]
-        while smaller and x.size[0] >= 2 * size[0] and x.size[1] >= 2 * size[1]:
-            if x.size[0] % 2 or x.size[1] % 2:
+        while True:
+            columns, rows = (inside >= 2 * outside for inside, outside in zip(x.size, size, strict=True))
+            if not (columns or rows):
+                return self.bilinear(x, size)
+            if (columns and x.size[0] % 2) or (rows and x.size[1] % 2):
                 return self._area(x, size)
-            x = self.halve(x)
-        return self.bilinear(x, size)
+            x = self.halve(x, rows=rows, columns=columns)
 
     def _area(self, x: Value, size: tuple[int, int]) -> Value:
         """Averages over what each pixel covers, by a matrix for each axis."""

@@ -11,23 +11,27 @@ import numpy as np
 from rtseg.ops.arrays import U8, as_u8
 
 
-def halve(plane: U8) -> U8:
-    """HxW to HxW/2 by 2x2 averages; both sides must be even."""
+def halve(plane: U8, *, rows: bool = True, columns: bool = True) -> U8:
+    """HxW to HxW/2 by 2x2 averages, or one way only; sides that are halved must be even."""
     height, width = plane.shape
-    return as_u8(cv2.resize(plane, (width // 2, height // 2), interpolation=cv2.INTER_AREA))
+    smaller = (width // 2 if columns else width, height // 2 if rows else height)
+    return as_u8(cv2.resize(plane, smaller, interpolation=cv2.INTER_AREA))
 
 
 def shrink(plane: U8, size: tuple[int, int]) -> U8:
-    """HxW to `size` (width, height), halved while that stays above the target, then bilinear.
+    """HxW to `size` (width, height), each way halved while that stays above the target, then bilinear.
 
     Halving is exact and five times cheaper than an area resize by a fraction; the last step is a factor
     under two, where bilinear does not alias. Odd sides stop the halving and fall back to an area resize.
     """
     width, height = size
-    while plane.shape[0] >= 2 * height and plane.shape[1] >= 2 * width:
-        if plane.shape[0] % 2 or plane.shape[1] % 2:
+    while True:
+        rows, columns = plane.shape[0] >= 2 * height, plane.shape[1] >= 2 * width
+        if not (rows or columns):
+            break
+        if (rows and plane.shape[0] % 2) or (columns and plane.shape[1] % 2):
             return as_u8(cv2.resize(plane, size, interpolation=cv2.INTER_AREA))
-        plane = halve(plane)
+        plane = halve(plane, rows=rows, columns=columns)
     if plane.shape == (height, width):
         return plane
     return as_u8(cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR))
