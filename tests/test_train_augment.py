@@ -52,7 +52,7 @@ def test_a_network_is_trained_on_what_the_engine_gives_it(size: tuple[int, int])
     nothing = np.zeros((1, size[1], size[0]), np.uint8)
     found = view(Scene(noise, nothing, nothing), (256, 144), np.random.default_rng(0), STILL, person=False)
     expected = np.stack([shrink(np.ascontiguousarray(noise[..., c]), (256, 144)) for c in range(3)], axis=-1)
-    # OpenCV places a warp's samples on a 32nd of a pixel, which on noise is some levels; a softer picture differs by 20.
+    # OpenCV places a warp's samples on a 32nd of a pixel, some levels of noise; a softer picture differs by 20.
     assert np.abs(found.rgb.astype(int) - expected).mean() < 4
 
 
