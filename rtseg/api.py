@@ -31,6 +31,7 @@ def run(
     filters: str | None = None,
     providers: Sequence[str] | None = None,
     threads: int | None = None,
+    adaptive: bool | None = None,
     fused: bool | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[Stats], None] | None = None,
@@ -59,6 +60,7 @@ def run(
         records=records,
         providers=providers,
         threads=threads,
+        adaptive=adaptive,
         fused=fused,
     )
     return build(configured).run(stop=stop, progress=progress)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from rtseg import registry, store
+from rtseg.adaptive import Adaptive
 from rtseg.cards import Card
 from rtseg.config import (
     BackgroundEffect,
@@ -123,6 +124,7 @@ def build_pipeline(config: Config, *, card: Card | None = None, pictures: bool =
         filters=[_make("filter", f) for f in filters],
         analyzers=[_make("analyzer", a) for a in config.analyzers],
         effects=made,
+        adaptive=Adaptive() if config.model.adaptive else None,
     )
 
 
@@ -147,7 +149,7 @@ def build_segmenter(options: ModelOptions, card: Card) -> Segmenter:
     segmenter = registry.load("segmenter", card.family)
     path = store.verify(card)
     settings = options.options()
-    for word in ("name", "fused"):
+    for word in ("name", "adaptive", "fused"):
         settings.pop(word, None)
     return segmenter(card, OrtEngine(path, shapes={card.input.name: card.input.shape}, **settings))  # type: ignore[no-any-return]
 
@@ -160,7 +162,7 @@ def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline 
     device = getattr(plain.segmenter, "providers", ("cpu",))[0]
     if options.fused is False or (options.fused is None and device == "cpu"):
         return plain
-    settings = {key: value for key, value in options.options().items() if key not in ("name", "fused")}
+    settings = {key: value for key, value in options.options().items() if key not in ("name", "adaptive", "fused")}
 
     def on_device(path: Path) -> OrtEngine:
         return OrtEngine(path, **settings)

@@ -82,12 +82,14 @@ class SampleSource(Section):
 class ModelOptions(Section):
     """A card's name, or the path of a card; providers best first, or "auto" alone; timeout in seconds a frame.
 
-    fused: whether whole frames are made by one graph; None for where the network runs on a device and it can be.
+    adaptive: whether frames that hardly differ from an earlier one take its mask. fused: whether whole frames are made
+    by one graph; None for where the network runs on a device and it can be.
     """
 
     name: str = "portrait"
     providers: tuple[str, ...] | None = None
     threads: Positive | None = None
+    adaptive: bool | None = None
     fused: bool | None = None
     timeout: Annotated[float, Field(gt=0)] | None = None
 

@@ -54,6 +54,7 @@ def configure(
     records: AnyPath | None = None,
     providers: Sequence[str] | None = None,
     threads: int | None = None,
+    adaptive: bool | None = None,
     fused: bool | None = None,
 ) -> Config:
     """A run from options, over those of a file if there is one. Raises ConfigError.
@@ -78,6 +79,7 @@ def configure(
             name=model,
             providers=None if providers is None else tuple(providers),
             threads=threads,
+            adaptive=adaptive,
             fused=fused,
         ),
         filters=None if filters is None else _filters(filters),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from rtseg.adaptive import Adaptive
 from rtseg.compositor import Compositor
 from rtseg.errors import EngineError
 from rtseg.types import Analyzer, Effect, Filter, Frame, Observation, Output, Segmentation, Segmenter
@@ -20,6 +21,8 @@ class Pipeline:
     Fails closed: where the segmenter raises EngineError, the last good segmentation is used for up to `hold` frames
     and then its empty one (nobody anywhere: a background effect covers the whole picture). After `give_up` failures
     in a row the error is raised.
+
+    adaptive: asks the network only where an earlier mask is not as good; None asks it for every frame.
     """
 
     def __init__(
@@ -29,6 +32,7 @@ class Pipeline:
         filters: Sequence[Filter] = (),
         analyzers: Sequence[Analyzer] = (),
         effects: Sequence[Effect] = (),
+        adaptive: Adaptive | None = None,
         hold: int = 5,
         give_up: int = 30,
     ) -> None:
@@ -36,6 +40,7 @@ class Pipeline:
         self.filters = tuple(filters)
         self.analyzers = tuple(analyzers)
         self.effects = tuple(effects)
+        self.adaptive = adaptive
         self._compositor = Compositor()
         self._hold, self._give_up = hold, give_up
         self._failures = 0
@@ -52,16 +57,26 @@ class Pipeline:
                 self.reset()
             self._epoch = frame.epoch
         clock = _Stopwatch()
+        held = inferred = False
+        earlier = None if self.adaptive is None else self.adaptive(frame)
         try:
-            segmentation = self.segmenter(frame)
+            if earlier is None:
+                inferred = True
+                segmentation = self.segmenter(frame)
+                if self.adaptive is not None:
+                    self.adaptive.made(frame, segmentation)
+            else:
+                segmentation = earlier
         except EngineError as error:
             segmentation, held = self._stand_in(frame, error), True
             clock.lap("segment")
         else:
-            held = False
             clock.lap("segment")
-            for stage in self.filters:
-                segmentation = stage(frame, segmentation)
+            if earlier is not None and self.adaptive is not None and self.adaptive.kept and self._last is not None:
+                segmentation = replace(self._last, pts=frame.pts)  # filtered already
+            else:
+                for stage in self.filters:
+                    segmentation = stage(frame, segmentation)
             self._failures, self._last = 0, segmentation
             clock.lap("filter")
         observations: list[Observation] = []
@@ -75,11 +90,13 @@ class Pipeline:
             clock.lap("effect")
             picture = self._compositor(frame, layers)
             clock.lap("composite")
-        return Output(frame, segmentation, observations, picture, clock.laps, held)
+        return Output(frame, segmentation, observations, picture, clock.laps, held, inferred)
 
     def reset(self) -> None:
         """Forget everything learnt from earlier frames."""
         self._last = None
+        if self.adaptive is not None:
+            self.adaptive.reset()
         self.segmenter.reset()
         for stage in self.filters:
             stage.reset()

@@ -88,6 +88,7 @@ def _run(
             for stage, milliseconds in output.times.items():
                 recorder.time(stage, milliseconds)
             recorder.count("held", output.held)
+            recorder.count("inferred", output.inferred)
             if not _deliver(output, writers):
                 break
             recorder.count("out")

@@ -33,15 +33,17 @@ class Stats:
     """One picture of a run.
 
     frames_in: read from the source and accepted. frames_out: handed to sinks. dropped: accepted but replaced by a
-    newer one (live sources only). held: shown with an earlier or empty mask because the network failed. counts: what
-    the source lost or repaired, by cause. stages: read, segment, filter, effect, composite, write, and latency, the
-    time from a frame's arrival until all sinks had it. status: "partial" when something was lost on the way in.
+    newer one (live sources only). held: shown with an earlier or empty mask because the network failed. inferred:
+    frames that the network saw; the others took an earlier mask. counts: what the source lost or repaired, by cause.
+    stages: read, segment, filter, effect, composite, write, and latency, the time from a frame's arrival until all
+    sinks had it. status: "partial" when something was lost on the way in.
     """
 
     frames_in: int
     frames_out: int
     dropped: int
     held: int
+    inferred: int
     seconds: float
     status: Status
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -74,7 +76,7 @@ class Recorder:
         self._stages: dict[str, _Ring] = {}
 
     def count(self, what: str, number: int = 1) -> None:
-        """Add to frames "out" or "held"."""
+        """Add to frames "out", "held" or "inferred"."""
         with self._lock:
             self._frames[what] += number
 
@@ -100,6 +102,7 @@ class Recorder:
             frames_out=frames.get("out", 0),
             dropped=dropped,
             held=frames.get("held", 0),
+            inferred=frames.get("inferred", 0),
             seconds=time.monotonic() - self._started,
             status=status,
             counts=dict(counts or {}),

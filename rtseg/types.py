@@ -150,7 +150,7 @@ class Output:
     """All that is known of one frame after the pipeline; `times` is milliseconds of wall time a stage.
 
     picture is `frame` itself when no effect changed it. held: the mask is an earlier one, or empty, since the
-    network failed on this frame.
+    network failed on this frame. inferred: whether the network was asked at all.
     """
 
     frame: Frame
@@ -159,6 +159,7 @@ class Output:
     picture: Frame
     times: Mapping[str, float] = field(default_factory=dict)
     held: bool = False
+    inferred: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,10 @@ def run(
     filters: Filters = None,
     providers: Providers = None,
     threads: Threads = None,
+    adaptive: Annotated[
+        bool | None,
+        typer.Option(help="Skip the network where a frame hardly differs from an earlier one; usually not."),
+    ] = None,
     fused: Annotated[
         bool | None,
         typer.Option(help="Make whole frames by one graph; by default where the network runs on a GPU."),
@@ -89,6 +93,7 @@ def run(
             records=records,
             providers=names_of(providers),
             threads=threads,
+            adaptive=adaptive,
             fused=fused,
         )
     )

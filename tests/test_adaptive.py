@@ -1,0 +1,127 @@
+"""Which frames the network sees: the still keep their mask, the moved take it along, the changed are asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from rtseg import store
+from rtseg.adaptive import Adaptive
+from rtseg.build import build_segmenter, build_source
+from rtseg.config import ModelOptions, VideoSource
+from rtseg.ops.arrays import U8
+from rtseg.pipeline import Pipeline
+from rtseg.types import Frame, Regions, Segmentation
+
+SIZE = (640, 360)
+SCENE = cv2.resize(
+    np.random.default_rng(4).integers(0, 256, (30, 50, 3), dtype=np.uint8), (900, 600), interpolation=cv2.INTER_CUBIC
+)
+
+
+def picture(at: int = 0, *, noise: float = 0.0, light: int = 0, seed: int = 0) -> U8:
+    """A scene with a square of its own texture, `at` pixels of a mask of 256x144 to the right."""
+    part = SCENE[: SIZE[1], : SIZE[0]].astype(np.float64) + light
+    x = round((100 + at) * 2.5)
+    part[100:250, x : x + 150] = SCENE[400:550, 700:850]
+    part += np.random.default_rng(seed).normal(0, noise, part.shape)
+    return np.clip(part, 0, 255).astype(np.uint8)
+
+
+class Marker:
+    """Marks a square that moves with the scene; counts how often it is asked."""
+
+    names = ("person",)
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.at = 0
+
+    def __call__(self, frame: Frame) -> Segmentation:
+        self.asked += 1
+        mask = np.zeros((1, 144, 256), np.uint8)
+        mask[0, 40:100, 100 + self.at : 160 + self.at] = 255
+        return Regions(mask, self.names, frame.pts, frame.size)
+
+    def empty(self, frame: Frame) -> Segmentation:
+        return Regions(np.zeros((1, 144, 256), np.uint8), self.names, frame.pts, frame.size)
+
+    def reset(self) -> None:
+        pass
+
+
+def asked(pictures: list[U8], **limits: int) -> list[bool]:
+    """Of each picture, whether the network was asked."""
+    pipeline = Pipeline(Marker(), adaptive=Adaptive(**limits))
+    return [pipeline(Frame.from_rgb(rgb, pts=index)).inferred for index, rgb in enumerate(pictures)]
+
+
+def test_a_still_picture_is_asked_for_once_in_a_while() -> None:
+    noisy = [picture(noise=4.0, seed=seed) for seed in range(9)]
+    assert asked(noisy, still=3) == [True, False, False, False, True, False, False, False, True]
+
+
+def test_a_cut_and_a_light_are_asked_for_at_once() -> None:
+    assert asked([picture(), picture()[::-1].copy(), picture(light=60)]) == [True, True, True]
+
+
+def test_slow_changes_add_up() -> None:
+    fading = [picture(light=light) for light in range(0, 30, 2)]
+    answers = asked(fading, still=100)
+    assert answers[1:3] == [False, False]
+    assert 2 <= sum(answers) < len(answers)
+
+
+def test_masks_move_with_the_picture_and_no_further_than_trusted() -> None:
+    marker = Marker()
+    pipeline = Pipeline(marker, adaptive=Adaptive(moving=2))
+    for step, inferred in enumerate([True, False, False, True]):
+        marker.at = step
+        output = pipeline(Frame.from_rgb(picture(step), pts=step))
+        assert output.inferred == inferred
+        assert output.segmentation.pts == step
+        expected = marker(output.frame)
+        assert isinstance(output.segmentation, Regions)
+        assert isinstance(expected, Regions)
+        found, right = output.segmentation.probabilities[0] > 127, expected.probabilities[0] > 127
+        assert (found & right).sum() / (found | right).sum() > 0.95
+    assert marker.asked == 2 + 4
+
+
+def test_another_size_and_another_epoch_are_asked_for() -> None:
+    pipeline = Pipeline(Marker(), adaptive=Adaptive())
+    still = picture()
+    assert pipeline(Frame.from_rgb(still)).inferred
+    assert not pipeline(Frame.from_rgb(still)).inferred
+    assert pipeline(Frame.from_rgb(still[:180].copy())).inferred
+    assert pipeline(Frame.from_rgb(still[:180].copy(), epoch=1)).inferred
+
+
+@pytest.mark.parametrize("clip", ["sign_no.mkv", "walk_through_room.mp4", "outdoor_thoughtful.mp4"])
+def test_masks_are_those_of_every_frame_on_footage(clip: str, shared: Path) -> None:
+    segment = build_segmenter(ModelOptions(name="portrait"), store.find_card("portrait"))
+    adaptive = Adaptive()
+    overlaps, skipped = [], 0
+    video = build_source(VideoSource(path=shared / "clips" / "people" / clip))
+    for frame in video:
+        if frame.index == 90:
+            break
+        truth = segment(frame)
+        found = adaptive(frame)
+        if found is None:
+            adaptive.made(frame, truth)
+            found = truth
+        else:
+            skipped += 1
+        assert isinstance(found, Regions)
+        assert isinstance(truth, Regions)
+        one, other = found.probabilities > 127, truth.probabilities > 127
+        union = (one | other).sum()
+        overlaps.append((one & other).sum() / union if union > 500 else 1.0)
+    video.close()
+    assert skipped > 0.3 * len(overlaps)
+    assert np.mean(overlaps) > 0.97
+    assert min(overlaps) > 0.9
