@@ -151,8 +151,8 @@ def portrait(every: int) -> list[str]:
         "",
         "Bystander decided: share of the pictures in which over 90 % or under 10 % of the second person is called "
         "person; shown: share of his pixels; in doubt: share with a probability of 0.2 to 0.8. Ghosts: share of the "
-        "pictures of nobody with over 0.5 % of person. In rooms: of what both selfie networks call empty (under 0.05) in "
-        "webcam clips that no recipe trains on, how much has over 0.2.",
+        "pictures of nobody with over 0.5 % of person. In rooms: of what both selfie networks call empty (under 0.05) "
+        "in webcam clips that no recipe trains on, how much has over 0.2.",
     ]
 
 
