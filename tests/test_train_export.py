@@ -16,6 +16,7 @@ from trained import CARD, MODEL, randomised, recipe, square
 from rtseg import store
 from rtseg.build import build_segmenter
 from rtseg.config import ModelOptions
+from rtseg.engine import OrtEngine
 from rtseg.errors import ModelRejected
 from rtseg.frame import Frame
 from rtseg.ops.arrays import U8
@@ -77,6 +78,20 @@ def test_what_is_exported_lies_between_the_start_and_what_was_trained(tmp_path: 
     done = export_run(plan, tmp_path / "second", tmp_path / "out")
     assert done.difference < 1e-4
     assert any(not torch.equal(found[name], trained[name]) for name in found)
+
+
+def test_a_shift_is_in_the_bias_and_nowhere_else(tmp_path: Path) -> None:
+    plain = made(recipe(tmp_path, heads=HEADS, data=DATA), tmp_path / "plain")
+    shifted = made(
+        recipe(tmp_path, heads=HEADS.replace('"coarse"', '"coarse"\nshift = 0.7'), data=DATA), tmp_path / "out"
+    )
+    assert shifted.difference < 1e-4
+    kinds = [sorted(node.op_type for node in onnx.load(done.path).graph.node) for done in (plain, shifted)]
+    assert kinds[0] == kinds[1]
+    picture = torch.rand(1, 3, 48, 64).numpy()
+    (fine, coarse), (same, more) = (OrtEngine(done.path)({"image": picture}).values() for done in (plain, shifted))
+    np.testing.assert_allclose(same, fine, atol=1e-6)
+    np.testing.assert_allclose(np.log(more / (1 - more)) - np.log(coarse / (1 - coarse)), 0.7, atol=1e-3)
 
 
 def test_the_card_is_read_and_trusted_and_runs(tmp_path: Path) -> None:

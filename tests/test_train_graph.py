@@ -13,7 +13,7 @@ from graphs import save
 from onnx import helper
 
 from rtseg.engine import OrtEngine
-from rtseg.errors import ModelRejected
+from rtseg.errors import ModelNotFound, ModelRejected
 from rtseg.train.graph import OnnxGraph, load_graph
 from rtseg.train.model import GraphNetwork
 
@@ -67,6 +67,8 @@ def test_an_operator_that_is_not_known_is_refused_by_name(tmp_path: Path) -> Non
 def test_a_file_that_is_no_model_and_a_value_that_there_is_not_are_named(tmp_path: Path) -> None:
     path = tmp_path / "text.onnx"
     path.write_text("no model")
+    with pytest.raises(ModelNotFound, match=r"none\.onnx does not exist: make the weights that the recipe begins with"):
+        load_graph(tmp_path / "none.onnx")
     with pytest.raises(ModelRejected, match=r"text\.onnx is not an ONNX model"):
         load_graph(path)
     with pytest.raises(ModelRejected, match=r"has no value nowhere: choose outputs"):

@@ -107,7 +107,41 @@ def to_onnx(deployed: nn.Module, size: tuple[int, int], names: Sequence[str]) ->
         )
     model: onnx.ModelProto = onnxslim.slim(onnx.load_model_from_string(buffer.getvalue()))
     model.producer_name = "rtseg"
+    fold_shifts(model)
     return model
+
+
+def fold_shifts(model: onnx.ModelProto) -> None:
+    """Put numbers that are added to logits into the bias of the convolution that they come out of, in place.
+
+    That costs nothing at run time, and a network that is gone on with ends in a convolution again. Other sums stay.
+    """
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    users = [name for node in graph.node for name in node.input]
+    for add in [node for node in graph.node if node.op_type == "Add" and node.input[1] in constants]:
+        shift = numpy_helper.to_array(constants[add.input[1]])
+        source = makers.get(add.input[0])
+        while source is not None and source.op_type == "DepthToSpace" and users.count(source.output[0]) == 1:
+            source = makers.get(source.input[0])
+        if (
+            shift.size != 1
+            or source is None
+            or source.op_type not in ("Conv", "ConvTranspose")
+            or len(source.input) < 3
+            or users.count(source.output[0]) != 1
+            or users.count(source.input[2]) != 1
+        ):
+            continue
+        bias = constants[source.input[2]]
+        bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + shift.reshape(()), bias.name))
+        for node in graph.node:
+            node.input[:] = [add.input[0] if name == add.output[0] else name for name in node.input]
+        graph.node.remove(add)
+        if users.count(add.input[1]) == 1:
+            graph.initializer.remove(constants[add.input[1]])
+    onnx.checker.check_model(model)
 
 
 def fold_planes(model: onnx.ModelProto, colour: Colour) -> onnx.ModelProto:

@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rtseg.errors import ModelRejected
+from rtseg.errors import ModelNotFound, ModelRejected
 
 Attributes: TypeAlias = Mapping[str, Any]
 Operator: TypeAlias = Callable[[Sequence[Any], Attributes], Any]
@@ -109,12 +109,19 @@ class OnnxGraph(nn.Module):
         return getattr(self, self._names[name])
 
 
-def load_graph(path: Path, *, outputs: Sequence[str] = ()) -> OnnxGraph:
-    """The graph in a file; ModelRejected for what is no usable ONNX file or lacks one of `outputs`."""
+def read_model(path: Path) -> onnx.ModelProto:
+    """An ONNX file; ModelNotFound where there is none, ModelRejected for what is no usable one."""
+    if not path.is_file():
+        raise ModelNotFound(f"{path} does not exist: make the weights that the recipe begins with, or name others")
     try:
-        model = onnx.load(path)
+        return onnx.load(path)
     except Exception as error:  # protobuf's own and more
         raise ModelRejected(f"{path} is not an ONNX model: {error}") from error
+
+
+def load_graph(path: Path, *, outputs: Sequence[str] = ()) -> OnnxGraph:
+    """The graph in a file; what `read_model` raises, and ModelRejected where it lacks one of `outputs`."""
+    model = read_model(path)
     produced = {name for node in model.graph.node for name in node.output}
     if missing := [name for name in outputs if name not in produced]:
         raise ModelRejected(f"{path} has no value {', '.join(missing)}: choose outputs of its nodes")

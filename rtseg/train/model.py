@@ -21,7 +21,7 @@ from rtseg.train.encoders import (
     ShrunkEncoder,
     lite0_encoder,
 )
-from rtseg.train.graph import load_graph
+from rtseg.train.graph import load_graph, read_model
 from rtseg.train.networks import SegmentationNetwork
 from rtseg.train.recipe import EncoderOptions, Recipe
 
@@ -110,7 +110,7 @@ class GraphNetwork(nn.Module):
         self, path: Path, heads: list[str], *, size: tuple[int, int], grow: int = 0, temper: float = 1.0
     ) -> None:
         super().__init__()
-        model = _load(path)
+        model = read_model(path)
         logits = []
         for port in model.graph.output:
             node = _source(model, port.name)
@@ -174,7 +174,7 @@ class EnsembleNetwork(nn.Module):
 
 def _input_size(path: Path) -> tuple[int, int]:
     """Width and height that a graph takes."""
-    _, _, height, width = (side.dim_value for side in _load(path).graph.input[0].type.tensor_type.shape.dim)
+    _, _, height, width = (side.dim_value for side in read_model(path).graph.input[0].type.tensor_type.shape.dim)
     return width, height
 
 
@@ -199,18 +199,11 @@ def load_start(network: nn.Module, path: Path) -> None:
 
 def initialisers(path: Path) -> Mapping[str, Tensor]:
     """The weights of an export under the network's own names."""
-    model = _load(path)
+    model = read_model(path)
     return {
         tensor.name.removeprefix("network."): torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy())
         for tensor in model.graph.initializer
     }
-
-
-def _load(path: Path) -> onnx.ModelProto:
-    try:
-        return onnx.load(path)
-    except Exception as error:  # protobuf's own and more
-        raise ModelRejected(f"{path} is not an ONNX model: {error}") from error
 
 
 def _source(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
