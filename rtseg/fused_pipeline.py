@@ -24,7 +24,7 @@ from rtseg.fused import fuse
 from rtseg.ops.arrays import U8
 from rtseg.pipeline import Pipeline
 from rtseg.segmenters import BoundEngine
-from rtseg.types import Effect, Frame, GraphLayer, Output, Picture, Regions
+from rtseg.types import Effect, Frame, GraphLayer, Output, Picture, Regions, Segmentation, Semantic
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class FusedPipeline:
         self._steady, self._refine = TemporalSmooth in kinds, EdgeRefine in kinds
         if others := [kind for kind in kinds if kind not in (TemporalSmooth, EdgeRefine)]:
             raise ConfigError(f"the filter {others[0].__name__} cannot be fused: leave it out, or run unfused")
-        if card.family != "regions":
+        if card.family not in ("regions", "semantic"):
             raise ConfigError(f"models of the family {card.family!r} are not fused yet: run {card.name!r} unfused")
         self._layers = [layer for effect in plain.effects for layer in _layers_of(effect, card)]
         self._graphs: dict[object, _Graph | None] = {}
@@ -91,11 +91,18 @@ class FusedPipeline:
         except EngineError as error:
             return self._failed(frame, graph, error)
         self._failures = 0
-        segmentation = Regions(masks, self._card.names, frame.pts, frame.size)
+        segmentation = self._segmentation(masks, frame)
         observations = [o for analyzer in self.plain.analyzers for o in analyzer(frame, segmentation)]
         took = {"segment": (time.perf_counter() - started) * 1e3}
         picture = frame.with_planes(planes) if self._layers else frame
         return Output(frame, segmentation, observations, picture, took)
+
+    def _segmentation(self, masks: U8, frame: Frame) -> Segmentation:
+        """What the masks, one a name, are for a model of this family."""
+        if self._card.family == "regions":
+            return Regions(masks, self._card.names, frame.pts, frame.size)
+        labels = masks.argmax(axis=0).astype(np.uint8 if len(masks) <= 255 else np.uint16)
+        return Semantic(labels, self._card.names, frame.pts, frame.size)
 
     def reset(self) -> None:
         """Forget everything learnt from earlier frames."""

@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graphs import save
+from onnx import helper
 
 from rtseg import store
 from rtseg.build import build_segmenter
+from rtseg.cards import Card
 from rtseg.config import ModelOptions
 from rtseg.effects.background import Background
 from rtseg.effects.outline import Outline
@@ -23,7 +26,7 @@ from rtseg.filters.smooth import TemporalSmooth
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.pipeline import Pipeline
 from rtseg.sources.sample import Sample
-from rtseg.types import Blur, Colour, Effect, Filter, Frame, Picture, Regions
+from rtseg.types import Blur, Colour, Effect, Filter, Frame, Picture, Regions, Semantic
 
 CARD = store.find_card("portrait")
 
@@ -164,6 +167,34 @@ def test_graphs_are_kept_and_made_anew_for_whatever_changes(cache: Path) -> None
     }
     assert len(others) == 6
     assert kept.stem in others
+
+
+def test_classes_come_as_a_map_of_them(tmp_path: Path) -> None:
+    names = ("red", "green", "blue")
+    path = save(
+        tmp_path / "largest.onnx",
+        [helper.make_node("Identity", ["image"], ["scores"])],
+        inputs=[("image", (1, 3, 48, 64))],
+        outputs=[("scores", (1, 3, 48, 64))],
+    )
+    card = Card.model_validate(
+        {
+            "name": "largest", "description": "the greatest colour", "family": "semantic", "file": path.name,
+            "sha256": store.sha256_of(path), "licence": "CC0-1.0", "source": "a test", "names": names,
+            "input": {"name": "image", "size": (64, 48)}, "outputs": [{"name": "scores"}],
+        }
+    )  # fmt: skip
+    card._folder = tmp_path
+    effect = Overlay(legend=False, palette=dict(zip(names, ("#ff0000", "#00ff00", "#0000ff"), strict=True)))
+    stands_for = Pipeline(build_segmenter(ModelOptions(name="largest"), card), effects=[effect])
+    fused = FusedPipeline(card, stands_for, OrtEngine)
+    (frame,) = frames(1)
+    found, expected = fused(frame), stands_for(frame)
+    assert isinstance(found.segmentation, Semantic)
+    assert isinstance(expected.segmentation, Semantic)
+    np.testing.assert_array_equal(found.segmentation.labels, expected.segmentation.labels)
+    assert len(np.unique(found.segmentation.labels)) == 3
+    assert not fused.counts
 
 
 def test_what_no_graph_can_hold_is_refused_at_the_start() -> None:
