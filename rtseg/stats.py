@@ -56,9 +56,10 @@ class Stats:
 
     def __str__(self) -> str:
         lost = "".join(f", {count} {cause.replace('_', ' ')}" for cause, count in self.counts.items() if count)
+        spared = f", network asked for {self.inferred}" if self.inferred < self.frames_out else ""
         return (
             f"{self.status}: {self.frames_out} of {self.frames_in} frames in {self.seconds:.1f} s "
-            f"({self.fps:.1f} fps), {self.dropped} dropped, {self.held} held{lost}"
+            f"({self.fps:.1f} fps), {self.dropped} dropped, {self.held} held{spared}{lost}"
         )
 
 

@@ -6,10 +6,12 @@ import time
 import pytest
 from fakes import ListSink, ListSource, SquareSegmenter, plain_frame
 
+from rtseg.adaptive import Adaptive
 from rtseg.errors import DiskFull, SourceUnreadable
 from rtseg.pipeline import Pipeline
 from rtseg.runner import run
 from rtseg.stats import Stats
+from rtseg.types import Frame
 
 
 def frames(count: int) -> list:  # type: ignore[type-arg]
@@ -121,6 +123,14 @@ def test_losses_on_the_way_in_make_a_run_partial() -> None:
     assert "2 corrupt packets" in str(stats)
     repaired = run(ListSource(frames(3), counts={"repaired_timestamps": 2}), Pipeline(SquareSegmenter()), [])
     assert repaired.status == "done"
+
+
+def test_frames_that_the_network_did_not_see_are_counted() -> None:
+    still = [Frame(frames(1)[0].planes, index=index, pts=index) for index in range(6)]
+    stats = run(ListSource(still), Pipeline(SquareSegmenter(), adaptive=Adaptive(still=2)), [])
+    assert (stats.frames_out, stats.inferred) == (6, 2)
+    assert "network asked for 2" in str(stats)
+    assert "network" not in str(run(ListSource(still), Pipeline(SquareSegmenter()), []))
 
 
 def test_held_frames_are_counted() -> None:
