@@ -39,15 +39,17 @@ class Adaptive:
         """The next frame is the network's."""
         self._luma: U8 | None = None
         self._made: Segmentation | None = None
+        self._filtered: Segmentation | None = None
         self._age = 0
         self.kept = False
 
-    def made(self, frame: Frame, segmentation: Segmentation) -> None:
-        """The network was asked: later frames are compared with this one."""
-        self._luma, self._made, self._age, self.kept = frame.luma(FLOW_SIZE), segmentation, 0, False
+    def made(self, frame: Frame, segmentation: Segmentation, *, filtered: Segmentation) -> None:
+        """The network was asked: later frames are compared with this one. filtered: the same after all filters."""
+        self._luma, self._made, self._filtered = frame.luma(FLOW_SIZE), segmentation, filtered
+        self._age, self.kept = 0, False
 
     def __call__(self, frame: Frame) -> Segmentation | None:
-        """An earlier segmentation for this frame, as it was (`kept` is then true) or moved."""
+        """An earlier segmentation for this frame: moved, or as it was after filters (`kept` is then true)."""
         made, before = self._made, self._luma
         if made is None or before is None or made.size != frame.size:
             return None
@@ -56,7 +58,7 @@ class Adaptive:
         change = as_u8(cv2.blur(cv2.absdiff(luma, before), (3, 3)))
         self.kept = cv2.minMaxLoc(change)[1] <= _STILL
         if self.kept:
-            return replace(made, pts=frame.pts) if self._age <= self._still else None
+            return replace(self._filtered or made, pts=frame.pts) if self._age <= self._still else None
         if self._age > self._moving or not isinstance(made, Regions) or _share(change, _CHANGED) > _MOST_CHANGED:
             return None
         flow = self._flow(luma, before)

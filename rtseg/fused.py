@@ -50,7 +50,8 @@ def fuse(
 
     Inputs: `y` uint8 1x1xHxW; "nv12": `uv` uint8 1xH/2xW/2x2, "i420": `u` and `v` 1x1xH/2xW/2; for each layer that
     paints a picture the same with `picture0_` and on before. Outputs: `out_` and the same; `masks`, uint8 1xRxhxw, the
-    regions in the card's order.
+    regions in the card's order; `sums`, float32, a number for each output of the network, which is finite where all of
+    it is: levels alone would hide NaN and infinity.
 
     steady: smooth the masks over time where nothing moves (`TemporalSmooth` without flow), with the past as inputs
     `past_masks`, `past_luma` and `known` (float32 1x1x1x1, 0 for no past) and outputs `next_masks` and `next_luma`.
@@ -70,6 +71,7 @@ def fuse(
     for layer in layers:
         base = _layer(graph, ports, layer, masks, base, [luma, chroma], colour)
     ports.give("out_", *base)
+    ports.outputs.append(helper.make_tensor_value_info("sums", TensorProto.FLOAT, (len(card.outputs),)))
     ports.keep("masks", graph.stack(list(masks.values())))
     return ports.model(card.name)
 
@@ -141,6 +143,9 @@ def _masks(
     inside = (window.width, window.height)
     picture = _coloured(graph, graph.stack([graph.resize(luma, inside), graph.resize(chroma, inside)]), card, colour)
     found = _network(graph, card, weights, _tensor(graph, picture, layout, window))
+    sums = [graph.op("ReduceMean", found[output.name].name, keepdims=0) for output in card.outputs]
+    whole = [graph.op("Reshape", value, graph.shape(1)) for value in sums]
+    graph.rename(graph.op("Concat", *whole, axis=0), "sums")
     if card.family == "semantic":
         (output,) = card.outputs
         return _classes(graph, card, found[output.name], window, layout)

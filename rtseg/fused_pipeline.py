@@ -6,7 +6,7 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 Opener = Callable[[Path], BoundEngine]
 
-FORMAT = 1
+FORMAT = 2
 """Of the graphs that are kept: another number when `rtseg.fused` says the same layers in another way."""
 _CLOSE, _ALIKE = 6, 0.999
 """A device passes its test when this share of all levels lies within so many of the CPU's: half floats are no fault."""
@@ -41,7 +41,7 @@ _GIVE_UP = 3
 class Fusable(Protocol):
     """An effect that can say its layers as data."""
 
-    def graph_layers(self, card: Card, /) -> list[GraphLayer] | tuple[GraphLayer, ...]:
+    def graph_layers(self, card: Card, /) -> Sequence[GraphLayer]:
         """The layers, bottom first; ConfigError for what no graph paints."""
         ...
 
@@ -116,10 +116,12 @@ class FusedPipeline:
         self.counts["failed"] += 1
         graph.reset()
         if self._failures >= _GIVE_UP:
-            log.warning("the fused graph is left for the CPU after %d failures in a row: %s", self._failures, error)
+            log.warning(
+                "the fused graph is left for the usual way after %d failures in a row: %s", self._failures, error
+            )
             self._graphs = dict.fromkeys(self._graphs)
         elif self._failures == 1:
-            log.warning("the fused graph failed on frame %d, which the CPU makes: %s", frame.index, error)
+            log.warning("the fused graph failed on frame %d, which is made the usual way: %s", frame.index, error)
         return self.plain(frame)
 
     def _graph_for(self, frame: Frame) -> _Graph | None:
@@ -131,9 +133,9 @@ class FusedPipeline:
     def _made(self, frame: Frame) -> _Graph | None:
         try:
             path = self._kept(frame)
-            graph = _Graph(self._open(path), frame)
+            graph = _Graph(self._open(path))
             if self._reference is not None:
-                check_twice(graph, _Graph(self._reference(path), frame), frame)
+                check_twice(graph, _Graph(self._reference(path)), frame)
         except (ModelRejected, EngineError) as error:
             log.warning("frames of %dx%d are not fused: %s", *frame.size, error)
             return None
@@ -173,10 +175,9 @@ class FusedPipeline:
 class _Graph:
     """An engine for frames of one kind, and what it remembers."""
 
-    def __init__(self, engine: BoundEngine, frame: Frame) -> None:
+    def __init__(self, engine: BoundEngine) -> None:
         self._engine = engine
         self._states = [name for name in engine.inputs if name.startswith("past_")]
-        self._shapes = [plane.shape for plane in frame.planes]
 
     def run(self, frame: Frame, pictures: list[Frame]) -> tuple[tuple[U8, U8, U8], U8]:
         """The frame's planes and the masks CxHxW, in memory of their own."""

@@ -57,26 +57,20 @@ class Pipeline:
                 self.reset()
             self._epoch = frame.epoch
         clock = _Stopwatch()
-        held = inferred = False
+        held = False
         earlier = None if self.adaptive is None else self.adaptive(frame)
         try:
-            if earlier is None:
-                inferred = True
-                segmentation = self.segmenter(frame)
-                if self.adaptive is not None:
-                    self.adaptive.made(frame, segmentation)
-            else:
-                segmentation = earlier
+            segmentation = made = self.segmenter(frame) if earlier is None else earlier
         except EngineError as error:
             segmentation, held = self._stand_in(frame, error), True
             clock.lap("segment")
         else:
             clock.lap("segment")
-            if earlier is not None and self.adaptive is not None and self.adaptive.kept and self._last is not None:
-                segmentation = replace(self._last, pts=frame.pts)  # filtered already
-            else:
+            if earlier is None or self.adaptive is None or not self.adaptive.kept:  # what is kept is filtered already
                 for stage in self.filters:
                     segmentation = stage(frame, segmentation)
+            if earlier is None and self.adaptive is not None:
+                self.adaptive.made(frame, made, filtered=segmentation)
             self._failures, self._last = 0, segmentation
             clock.lap("filter")
         observations: list[Observation] = []
@@ -90,7 +84,7 @@ class Pipeline:
             clock.lap("effect")
             picture = self._compositor(frame, layers)
             clock.lap("composite")
-        return Output(frame, segmentation, observations, picture, clock.laps, held, inferred)
+        return Output(frame, segmentation, observations, picture, clock.laps, held, earlier is None)
 
     def reset(self) -> None:
         """Forget everything learnt from earlier frames."""

@@ -91,6 +91,20 @@ def test_masks_move_with_the_picture_and_no_further_than_trusted() -> None:
     assert marker.asked == 2 + 4
 
 
+def test_a_thing_that_comes_back_has_its_first_mask_and_not_the_moved_one() -> None:
+    pipeline = Pipeline(Marker(), adaptive=Adaptive())
+    first = pipeline(Frame.from_rgb(picture(0))).segmentation
+    moved = pipeline(Frame.from_rgb(picture(1), pts=1))
+    back = pipeline(Frame.from_rgb(picture(0), pts=2))
+    assert (moved.inferred, back.inferred) == (False, False)
+    assert isinstance(first, Regions)
+    assert isinstance(moved.segmentation, Regions)
+    assert isinstance(back.segmentation, Regions)
+    assert (moved.segmentation.probabilities != first.probabilities).any()
+    np.testing.assert_array_equal(back.segmentation.probabilities, first.probabilities)
+    assert back.segmentation.pts == 2
+
+
 def test_another_size_and_another_epoch_are_asked_for() -> None:
     pipeline = Pipeline(Marker(), adaptive=Adaptive())
     still = picture()
@@ -112,7 +126,7 @@ def test_masks_are_those_of_every_frame_on_footage(clip: str, shared: Path) -> N
         truth = segment(frame)
         found = adaptive(frame)
         if found is None:
-            adaptive.made(frame, truth)
+            adaptive.made(frame, truth, filtered=truth)
             found = truth
         else:
             skipped += 1

@@ -134,8 +134,8 @@ def test_a_frame_that_fails_is_made_by_the_cpu_and_three_in_a_row_end_it(
         found, right = fused(frame).picture.planes[0].astype(int), expected(frame).picture.planes[0]
         assert int(np.abs(found - right).max()) <= 2
     assert fused.counts == {"failed": 4, "unfused": 2}
-    assert "failed on frame 1, which the CPU makes: out of memory on the device" in caplog.text
-    assert "left for the CPU after 3 failures in a row" in caplog.text
+    assert "failed on frame 1, which is made the usual way: out of memory on the device" in caplog.text
+    assert "left for the usual way after 3 failures in a row" in caplog.text
 
 
 def test_frames_that_no_graph_takes_are_made_unfused() -> None:
@@ -195,6 +195,32 @@ def test_classes_come_as_a_map_of_them(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.segmentation.labels, expected.segmentation.labels)
     assert len(np.unique(found.segmentation.labels)) == 3
     assert not fused.counts
+
+
+def test_a_network_that_gives_infinity_is_found_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = save(
+        tmp_path / "infinite.onnx",
+        [
+            helper.make_node("Sub", ["image", "image"], ["zero"]),
+            helper.make_node("Exp", ["zero"], ["one"]),
+            helper.make_node("Div", ["one", "zero"], ["alpha"]),
+        ],
+        inputs=[("image", (1, 3, 48, 64))],
+        outputs=[("alpha", (1, 3, 48, 64))],
+    )
+    card = CARD.model_copy(
+        update={
+            "name": "infinite", "file": path.name, "sha256": store.sha256_of(path), "recipe": "",
+            "input": CARD.input.model_copy(update={"size": (64, 48)}),
+        }
+    )  # fmt: skip
+    card._folder = tmp_path
+    fused = FusedPipeline(card, plain(), OrtEngine)
+    (frame,) = frames(1)
+    np.testing.assert_array_equal(fused(frame).picture.planes[0], plain()(frame).picture.planes[0])
+    assert fused.counts == {"unfused": 1}
+    assert "output 'sums'" in caplog.text
+    assert "holds NaN or infinity" in caplog.text
 
 
 def test_what_no_graph_can_hold_is_refused_at_the_start() -> None:
