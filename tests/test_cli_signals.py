@@ -6,15 +6,19 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import pytest
 from commands import ENDLESS, start
+
+from rtseg.cli.main import main
 
 LIMIT = 5.0
 """Seconds from a signal to the end of the process."""
@@ -101,3 +105,29 @@ def test_a_signal_before_the_run_is_as_quiet() -> None:
         _, said = child.communicate(timeout=20)
         assert child.returncode == 130
         assert "internal error" not in said
+
+
+def test_a_signal_in_an_import_leaves_before_the_module_can_turn_it_into_an_error(tmp_path: Path) -> None:
+    (tmp_path / "fragile.py").write_text(
+        "import os, signal\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "except BaseException:\n"
+        "    raise ImportError('initialization failed')\n"
+    )
+    code = "from rtseg.cli.interrupts import leave_on_signal\nwith leave_on_signal():\n    import fragile\n"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_what_a_signal_was_turned_into_still_ends_as_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fragile(**_: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except SystemExit:
+            raise RuntimeError("a callback failed") from None
+
+    monkeypatch.setitem(sys.modules, "rtseg.cli.app", SimpleNamespace(app=fragile))
+    with pytest.raises(SystemExit) as ended:
+        main(["run"])
+    assert ended.value.code == 143

@@ -30,14 +30,30 @@ class Interruption:
 
 
 @contextmanager
-def leave_on_signal() -> Iterator[None]:
-    """Outside a run there is nothing to finish: a signal ends the process as SystemExit."""
+def leave_on_signal() -> Iterator[Interruption]:
+    """Outside a run there is nothing to finish: a signal ends the process as SystemExit.
 
-    def leave(number: int, _: FrameType | None) -> None:
+    What the signal came in the middle of may turn that into an error of its own: ask the Interruption first. Or
+    it may swallow it, as finalisers do: the process ends all the same. In the middle of an import it ends at once,
+    since modules in C and C++ fail or crash when an exception passes through them.
+    """
+    interruption = Interruption()
+    timers: list[threading.Timer] = []
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        if interruption.signal is not None or _is_importing(frame):
+            os._exit(128 + number)
+        interruption.signal = number
+        interruption.event.set()
+        timers.append(_leave_later(128 + number))
         raise SystemExit(128 + number)
 
     with _handlers(leave):
-        yield
+        try:
+            yield interruption
+        finally:
+            for timer in timers:
+                timer.cancel()
 
 
 @contextmanager
@@ -53,10 +69,7 @@ def stop_on_signal(*, quiet: bool = False) -> Iterator[Interruption]:
         interruption.event.set()
         if not quiet:  # not by sys.stderr, which the signal may have come in the middle of
             os.write(2, b"\nfinishing the outputs; a second signal leaves at once\n")
-        timer = threading.Timer(GRACE, _give_up, (128 + number,))
-        timer.daemon = True
-        timer.start()
-        timers.append(timer)
+        timers.append(_leave_later(128 + number))
 
     with _handlers(stop):
         try:
@@ -64,6 +77,19 @@ def stop_on_signal(*, quiet: bool = False) -> Iterator[Interruption]:
         finally:
             for timer in timers:
                 timer.cancel()
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        frame = frame.f_back
+    return frame is not None
+
+
+def _leave_later(code: int) -> threading.Timer:
+    timer = threading.Timer(GRACE, _give_up, (code,))
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def _give_up(code: int) -> None:

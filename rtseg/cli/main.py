@@ -15,13 +15,14 @@ from rtseg.errors import DependencyMissing, RtsegError
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; always ends in SystemExit with one of the codes of `docs/exit-codes.md`."""
-    try:
-        with leave_on_signal():
+    with leave_on_signal() as interruption:
+        try:
             from rtseg.cli.app import app
 
             app(args=None if arguments is None else list(arguments), prog_name="rtseg")
-    except Exception as error:
-        raise SystemExit(_tell(error)) from None
+        except Exception as error:
+            # After a signal, an error is what became of the SystemExit that it raised.
+            raise SystemExit(interruption.exit_code or _tell(error)) from None
 
 
 def _tell(error: Exception) -> int:
