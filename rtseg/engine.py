@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +21,7 @@ from rtseg.errors import (
     InferenceTimeout,
     ModelNotFound,
     ModelRejected,
+    OutOfMemory,
     ProviderUnavailable,
     RtsegError,
 )
@@ -58,6 +60,8 @@ _DTYPES: dict[str, type[np.generic]] = {
     "tensor(int64)": np.int64,
     "tensor(bool)": np.bool_,
 }
+_NO_ROOM = re.compile(r"out of memory|failed to allocate memory|bad[ _]alloc|CUDNN_STATUS_ALLOC_FAILED", re.IGNORECASE)
+"""What CUDA, cuDNN, TensorRT and ONNX Runtime's arena say when a device has no room left."""
 _SILENT = 4  # log only what is fatal: every other failure reaches the caller as an exception
 _WARNING = 2  # ONNX Runtime's default
 
@@ -170,7 +174,8 @@ class OrtEngine:
                 f"{self._path.name} ran for more than {self._timeout:g} s and was stopped: "
                 "use a faster model, or allow more with timeout="
             ) from failure
-        raise InferenceFailed(f"{self._path.name} failed on {self.providers[0]}: {_first_line(failure)}") from failure
+        kind = OutOfMemory if _NO_ROOM.search(str(failure)) else InferenceFailed
+        raise kind(f"{self._path.name} failed on {self.providers[0]}: {_first_line(failure)}") from failure
 
     def _bind(self) -> None:
         self._options = ort.RunOptions()

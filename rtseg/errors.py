@@ -13,6 +13,7 @@
     ├── EngineError (RuntimeError)             exit 4
     │   ├── ProviderUnavailable                         the asked-for accelerator would not have been used
     │   ├── InferenceFailed                             the session raised, or its output cannot be a mask
+    │   │   └── OutOfMemory (MemoryError)               the device has no room: a smaller batch may fit
     │   └── InferenceTimeout (TimeoutError)             the watchdog ended a run
     ├── SourceError (OSError)                  exit 5
     │   ├── SourceNotFound (FileNotFoundError)
@@ -97,6 +98,10 @@ class ProviderUnavailable(EngineError):
 
 class InferenceFailed(EngineError):
     """The session raised, or its output holds NaN or infinity."""
+
+
+class OutOfMemory(InferenceFailed, MemoryError):
+    """The device has no room for the run: a smaller batch or fewer streams may fit."""
 
 
 class InferenceTimeout(EngineError, TimeoutError):

@@ -22,6 +22,7 @@ from rtseg.errors import (
     ModelError,
     ModelNotFound,
     ModelRejected,
+    OutOfMemory,
     ProviderUnavailable,
 )
 from rtseg.types import Engine
@@ -307,3 +308,16 @@ def test_the_callers_arithmetic_is_left_alone(model: Path) -> None:
     """ONNX Runtime's denormal option would switch subnormal numbers off for the whole calling thread."""
     OrtEngine(graphs.double(model))
     assert np.float32(1e-38) * np.float32(0.01) > 0
+
+
+def test_no_room_for_a_run_is_an_error_of_its_own(model: Path) -> None:
+    """A real one: x is expanded to 2**45 floats and summed up again."""
+    huge = helper.make_tensor("huge", TensorProto.INT64, [4], [2**15, 2**10, 2**10, 2**10])
+    nodes = [helper.make_node("Expand", ["x", "huge"], ["wide"]), helper.make_node("ReduceSum", ["wide"], ["y"])]
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, 1, 1]) for name in "xy"]
+    graph = helper.make_graph(nodes, "huge", value[:1], value[1:], [huge])
+    model.write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
+    )
+    with pytest.raises(OutOfMemory, match=r"model\.onnx failed on cpu"):
+        OrtEngine(model)
