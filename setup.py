@@ -1,5 +1,24 @@
-"""All that pyproject.toml cannot say: packages that are found, and one more from a folder outside the package."""
+"""All that pyproject.toml cannot say: packages that are found, one more from a folder outside the package, and C.
 
-from setuptools import find_packages, setup
+The extension is optional: where it cannot be compiled rtseg is installed without it, and does the same with OpenCV.
+"""
 
-setup(packages=[*find_packages(include=["rtseg*"]), "rtseg._models"], package_dir={"rtseg._models": "models"})
+import sys
+
+from setuptools import Extension, find_packages, setup
+
+KERNELS = Extension(
+    "rtseg.ops._kernels",
+    ["rtseg/ops/_kernels.c"],
+    py_limited_api=True,
+    optional=True,
+    extra_compile_args=[] if sys.platform == "win32" else ["-O3"],
+)
+
+setup(
+    packages=[*find_packages(include=["rtseg*"]), "rtseg._models"],
+    package_dir={"rtseg._models": "models"},
+    ext_modules=[KERNELS],
+    exclude_package_data={"": ["*.c"]},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)

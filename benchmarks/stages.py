@@ -47,7 +47,7 @@ def measure(clip: Path, *, size: tuple[int, int], background: str, rounds: int, 
     card = find_card("portrait")
     engine = OrtEngine(weights(card))
     segmenter = load("segmenter", card.family)(card, engine)
-    layout = InputFormat(**card.input.model_dump(exclude={"name"}))
+    layout = InputFormat(**card.input.model_dump(exclude={"name", "matrix", "full_range"}))
     tensor: Any = engine.inputs[card.input.name]
     smooth, refine = load("filter", "smooth")(), load("filter", "refine")()
     effect, compositor = Background(paint_of(job)), Compositor()

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from rtseg.errors import FrameError
+from rtseg.ops import kernels
 from rtseg.ops.arrays import U8, Scratch, as_u8
 from rtseg.ops.blend import Blender
 from rtseg.ops.blur import blur_covered
@@ -61,6 +62,9 @@ class Compositor:
         over: Paints
         for layer in layers:
             clear = isinstance(layer.paint, Clear)
+            if kernels.COMPILED and alpha is None and not clear and _is_plain(frame, layer):
+                out = self._blend_mask(frame, out, layer)
+                continue
             placed = self._place(frame, layer, invertible=out is None and alpha is None and not clear)
             if placed is None:
                 continue
@@ -81,6 +85,24 @@ class Compositor:
         if out is None and alpha is frame.alpha:
             return frame
         return frame.with_planes(frame.planes if out is None else out, alpha=alpha)
+
+    def _blend_mask(self, frame: Frame, out: Planes | None, layer: Layer) -> Planes | None:
+        """The planes with a layer that covers the frame by a mask, everything enlarged on the way."""
+        mask = layer.alpha
+        assert isinstance(mask, np.ndarray)
+        if not mask.any():
+            return out
+        base = frame.planes if out is None else out
+        paints: Paints
+        match layer.paint:
+            case Blur():
+                paints = blur_covered(base, mask, sigma=layer.paint.strength / 100 * base[0].shape[0])
+            case _:
+                paints = self._paint(frame, base, layer, _Placed(_WHOLE, _WHOLE, 1.0, 1.0))
+        out = _new_planes(frame) if out is None else out
+        for target, below, paint in zip(out, base, paints, strict=True):
+            kernels.blend(target, below, paint, mask)
+        return out
 
     def _blend_part(self, planes: Sequence[U8], paints: Sequence[U8 | int], at: Region, alpha: U8 | float) -> None:
         parts = [plane[at] for plane in planes]
@@ -208,6 +230,13 @@ def _alpha_in_box(alpha: U8 | float, box: Box, part: Box) -> U8:
         inner[1] - y0 : inner[3] - y0, inner[0] - x0 : inner[2] - x0
     ]
     return padded
+
+
+def _is_plain(frame: Frame, layer: Layer) -> bool:
+    """Whether a layer covers the frame by a mask, and all its planes lie in memory as compiled loops want them."""
+    picture = layer.paint.frame.planes if isinstance(layer.paint, Picture) else ()
+    mask = layer.alpha
+    return layer.box is None and isinstance(mask, np.ndarray) and kernels.takes(mask, *frame.planes, *picture)
 
 
 def _new_planes(frame: Frame) -> Planes:

@@ -56,6 +56,7 @@ def examine() -> Report:
     ]
     report.topics["packages"] = [*map(_core, _CORE), *(_extra(name, *about) for name, about in _EXTRAS.items())]
     if not report.broken:  # all that follows stands on these
+        report.topics["packages"].append(_loops())
         report.topics["models"] = _models()
         report.topics["providers"] = _providers()
         report.topics["codecs"] = _codecs()
@@ -80,6 +81,15 @@ def _extra(module: str, extra: str, purpose: str) -> Check:
     if version is None:
         return Check(module, "missing", f"only needed for {purpose}", fix=f"pip install 'rtseg[{extra}]'")
     return Check(module, "ok", version)
+
+
+def _loops() -> Check:
+    from rtseg.ops.kernels import COMPILED
+
+    if COMPILED:
+        return Check("compiled loops", "ok", "in use")
+    fix = "install a C compiler and rtseg again, and unset RTSEG_KERNELS"
+    return Check("compiled loops", "missing", "frames cost about a tenth more", fix=fix)
 
 
 def _version(*packages: str) -> str | None:

@@ -32,6 +32,7 @@ class Deadline:
         """The run begins now."""
         self._expired = False
         self._at = time.monotonic() + self._seconds
+        _watchdog.called = True
         if not _watchdog.awake:
             _watchdog.wake()
 
@@ -51,13 +52,16 @@ class Deadline:
 
 
 class _Watchdog:
-    """Sleeps on an event while nothing runs, and between two looks while something does."""
+    """Sleeps on an event until a run begins, and then between looks until none has begun for a whole tick.
+
+    A stream's runs take a part of its time, and waking a thread takes longer than they do: so it stays awake.
+    """
 
     def __init__(self) -> None:
-        self.awake = False
+        self.awake = self.called = False
         self._deadlines: WeakSet[Deadline] = WeakSet()
         self._lock = threading.Lock()
-        self._called = threading.Event()
+        self._bell = threading.Event()
         self._thread: threading.Thread | None = None
 
     def watch(self, deadline: Deadline) -> None:
@@ -67,25 +71,28 @@ class _Watchdog:
     def wake(self) -> None:
         with self._lock:
             self.awake = True
-            self._called.set()
+            self._bell.set()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="rtseg-watchdog", daemon=True)
                 self._thread.start()
 
     def after_fork(self) -> None:
         """A forked process has neither the thread nor whoever held the lock."""
-        self.awake, self._lock, self._called, self._thread = False, threading.Lock(), threading.Event(), None
+        self.awake, self._lock, self._bell, self._thread = False, threading.Lock(), threading.Event(), None
 
     def _run(self) -> None:
         while True:
-            self._called.wait()
-            self._called.clear()
-            while self._look():
-                self.awake = True
+            self._bell.wait()
+            self._bell.clear()
+            self.awake = True
+            while self.awake:
                 time.sleep(TICK)
+                called, self.called = self.called, False
+                if not (self._look() or called):
+                    self.awake = False  # before the last question: whoever begins from here on wakes it again
+                    self.awake = self.called
 
     def _look(self) -> bool:
-        self.awake = False  # before looking: whoever starts from here on calls again
         with self._lock:
             deadlines = list(self._deadlines)
         now = time.monotonic()

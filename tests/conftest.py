@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from rtseg.ops import kernels
+
 if find_spec("lightning") is None:  # rtseg[train] is an extra
     collect_ignore_glob = ["test_train_*.py"]
 
@@ -20,3 +22,12 @@ def shared() -> Path:
     if not (folder / "SOURCES.md").is_file():
         pytest.skip(f"no shared footage at {folder}: set RTSEG_SHARED to its folder")
     return folder
+
+
+@pytest.fixture(params=["compiled", "opencv"])
+def either_loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a test with the compiled loops and without them."""
+    if request.param == "opencv":
+        monkeypatch.setattr(kernels, "COMPILED", False)
+    elif not kernels.COMPILED:
+        pytest.skip("rtseg was installed without a compiler")

@@ -15,6 +15,8 @@ from rtseg.ops.arrays import U8, as_u8
 from rtseg.ops.colour import Matrix, rgb_to_yuv_matrix
 from rtseg.types import Blur, Clear, Colour, Frame, Keep, Layer, Picture, Solid
 
+pytestmark = pytest.mark.usefixtures("either_loops")
+
 RNG = np.random.default_rng(3)
 SUBSAMPLINGS = {"420": (2, 2), "422": (2, 1), "444": (1, 1)}
 

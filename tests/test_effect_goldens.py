@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from regenerate_goldens import GOLDENS, SCENES, rendered, stored
 
+pytestmark = pytest.mark.usefixtures("either_loops")
+
 WITH_TEXT = {"road", "classes"}
 
 
@@ -18,9 +20,9 @@ def test_a_scene_looks_as_it_did(name: str) -> None:
     assert golden is not None, f"no tests/goldens/{name}.png: make it with regenerate_goldens.py and look at it"
     assert got.shape == golden.shape
     difference = np.abs(got.astype(int) - golden)
-    # A level in each plane is up to 2 in RGB, and OpenCV's versions round differently; a shift of a tenth of a pixel,
-    # a wrong matrix or a lost layer is ten times as much.
-    assert difference.max() <= 4, f"tests/goldens/{name}.png: {int((difference > 4).any(axis=-1).sum())} pixels changed"
+    # A level in each plane is up to 3 in RGB, and compiled loops and OpenCV's versions round differently; a shift of a
+    # tenth of a pixel, a wrong matrix or a lost layer is ten times as much.
+    assert difference.max() <= 6, f"tests/goldens/{name}.png: {int((difference > 6).any(axis=-1).sum())} pixels changed"
     assert difference.mean() <= 0.2
 
 

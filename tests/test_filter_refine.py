@@ -15,6 +15,8 @@ from rtseg.ops.arrays import U8, as_u8
 from rtseg.segmenters.regions import RegionSegmenter
 from rtseg.types import Filter, Frame, Instances, Regions
 
+pytestmark = pytest.mark.usefixtures("either_loops")
+
 
 def refined(frame: Frame, *masks: U8) -> U8:
     result = EdgeRefine()(frame, regions_of(*masks, frame=frame))

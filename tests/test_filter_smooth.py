@@ -18,6 +18,8 @@ from rtseg.segmenters.regions import RegionSegmenter
 from rtseg.sources.video import VideoFile
 from rtseg.types import Filter, Frame, Regions, Segmentation, Semantic
 
+pytestmark = pytest.mark.usefixtures("either_loops")
+
 SIZE = (256, 144)
 
 

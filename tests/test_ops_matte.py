@@ -7,6 +7,8 @@ import pytest
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.ops.matte import EdgeModel, drop_islands
 
+pytestmark = pytest.mark.usefixtures("either_loops")
+
 
 def disc(size: tuple[int, int], centre: tuple[float, float], radius: float, softness: float = 2.0) -> U8:
     width, height = size

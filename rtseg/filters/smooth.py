@@ -8,6 +8,7 @@ from typing import assert_never
 import cv2
 import numpy as np
 
+from rtseg.ops import kernels
 from rtseg.ops.arrays import F32, U8, as_u8
 from rtseg.ops.flow import FLOW_SIZE, SAME, TRUST, Flow, pick, warp, warp_at
 from rtseg.ops.matte import drop_islands
@@ -70,6 +71,10 @@ class TemporalSmooth:
         """Change `out`, which holds a copy of the masks, where the past counts."""
         flow, difference = self._motion(luma, before)
         trust = as_u8(cv2.LUT(difference, TRUST))
+        if kernels.COMPILED:
+            for mask, old, target in zip(masks, past, out, strict=True):
+                kernels.steady(target, mask, old, trust, flow)
+            return
         for mask, old, target in zip(masks, past, out, strict=True):
             low, high = cv2.erode(mask, _NEIGHBOURS), cv2.dilate(mask, _NEIGHBOURS)
             # Elsewhere the mask is flat, and nothing of the past is within its range.

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
+from rtseg.ops import kernels
 from rtseg.ops.arrays import F32, U8, as_f32, as_u8
 from rtseg.ops.resize import halve
 
@@ -65,6 +66,9 @@ class EdgeModel:
 
     def __call__(self, mask: U8, coarse: U8, fine: U8, *, out: U8) -> None:
         """mask: uint8 hxw; coarse: luma of that shape; fine: luma HxW; out: the alpha, uint8 HxW."""
+        if kernels.COMPILED:
+            kernels.redraw(out, mask, coarse, fine, prior=PRIOR, slope=SLOPE, unsure=UNSURE)
+            return
         part = _unsure_part(mask, fine.shape)
         if part is None:
             out.fill(_sure(mask[0, 0]))
