@@ -17,11 +17,11 @@ LAYERS: list[set[str]] = [
     {"frame"},
     {"results"},
     {"types"},
-    {"stats", "engine", "sessions", "slots", "providers", "selftest", "watchdog", "compositor"}
+    {"stats", "engine", "sessions", "slots", "providers", "watchdog", "compositor"}
     | {"cards", "datasets", "channel", "fused"},
     {"store"},
     {"download", "prebuilt", "sources", "segmenters", "filters", "effects", "sinks", "driving"},
-    {"adaptive"},
+    {"adaptive", "selftest"},
     {"pipeline"},
     {"fused_pipeline"},
     {"runner"},
