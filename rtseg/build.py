@@ -154,7 +154,7 @@ def build_segmenter(options: ModelOptions, card: Card) -> Segmenter:
     """
     segmenter = registry.load("segmenter", card.family)
     path = store.verify(card)
-    settings = engine_settings(options, card.sha256)
+    settings = engine_settings(options, path)
     shapes = {card.input.name: card.input.shape}
 
     def on_device(graphs: bool) -> OrtEngine:
@@ -167,12 +167,12 @@ def build_segmenter(options: ModelOptions, card: Card) -> Segmenter:
     return segmenter(card, open_tested(on_device, on_cpu, half=bool(options.half), auto=auto))  # type: ignore[no-any-return]
 
 
-def engine_settings(options: ModelOptions, sha256: str) -> dict[str, Any]:
-    """What `OrtEngine` is given for a graph of that hash: the options, and where TensorRT keeps what it builds."""
+def engine_settings(options: ModelOptions, path: Path) -> dict[str, Any]:
+    """What `OrtEngine` is given for that graph: the options, and where TensorRT keeps what it builds."""
     settings = {key: value for key, value in options.options().items() if key not in ("name", "adaptive", "fused")}
     if "tensorrt" in (options.providers or ()):
         settings["cache"] = prebuilt.folder_for(
-            sha256, name=options.name, half=bool(options.half), device=options.device or 0
+            store.sha256_of(path), name=options.name, half=bool(options.half), device=options.device or 0
         )
     return settings
 
@@ -187,7 +187,7 @@ def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline 
         return plain
 
     def on_device(path: Path) -> OrtEngine:
-        return OrtEngine(path, **engine_settings(options, store.sha256_of(path)))
+        return OrtEngine(path, **engine_settings(options, path))
 
     try:
         return FusedPipeline(card, plain, on_device, reference=OrtEngine if device != "cpu" else None)
@@ -201,7 +201,8 @@ def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline 
 def fused_file(card: Card, size: Size) -> Path:
     """The graph for whole frames of that size with the effects that suit the model, as a run would make it.
 
-    Of limited range, and of the matrix that a video of that size has where it names none. Raises ConfigError for a model or a size that no graph can be made for.
+    Of limited range, and of the matrix that a video of that size has where it names none. Raises ConfigError for
+    effects, and ModelRejected for frames, that no graph can be made for.
     """
     plain = build_pipeline(Config(model=ModelOptions(name=card.name, providers=("cpu",))), card=card)
     width, height = size

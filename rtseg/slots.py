@@ -120,7 +120,7 @@ class Slot:
         self._plain = run_options(_NO_CAPTURE, severity=severity)
         self._replayed = self._plain if graph is None else run_options(graph, severity=severity)
         self._run: Callable[[Any], None] = partial(_synchronised, session, binding)
-        self._captured_in: int | None = None
+        self._here = threading.local()
 
     @property
     def options(self) -> tuple[Any, ...]:
@@ -132,19 +132,17 @@ class Slot:
 
         ONNX Runtime keeps captured graphs for each thread on its own, so another thread has to capture again.
         """
-        thread = threading.get_ident()
-        if self._replayed is self._plain or self._captured_in == thread:
+        if self._replayed is self._plain or getattr(self._here, "captured", False):
             with GATE.working():
                 fill(self.inputs)
                 self._run(self._replayed)
             return self.outputs
-        self._captured_in = None
         with GATE.capturing():
             fill(self.inputs)
             for _ in range(_WARMUPS):
                 self._run(self._plain)
             self._run(self._replayed)
-        self._captured_in = thread
+        self._here.captured = True
         return self.outputs
 
 

@@ -97,6 +97,9 @@ class FaultySession:
         graph = int(options.get_run_config_entry("gpu_graph_id"))
         time.sleep(faults.delay)
         number = len(faults.runs)
+        if not binding.waited:  # a device would compute with what was there before: onnxruntime#32673
+            raise RuntimeError("the inputs may still be on their way: nothing waited for their copies")
+        binding.waited = False
         self._real.run_with_iobinding(binding.real, options)
         faults.runs.append(Run(graph, threading.get_ident(), began, time.monotonic(), binding.addresses()))
         if number in faults.fails:
@@ -118,6 +121,7 @@ class FaultyBinding:
     def __init__(self, real: Any) -> None:
         self.real = real
         self.outputs: dict[str, Any] = {}
+        self.waited = False
         self._inputs: dict[str, Any] = {}
 
     def bind_ortvalue_input(self, name: str, value: Any) -> None:
@@ -129,6 +133,7 @@ class FaultyBinding:
         self.real.bind_ortvalue_output(name, value)
 
     def synchronize_inputs(self) -> None:
+        self.waited = True
         self.real.synchronize_inputs()
 
     def synchronize_outputs(self) -> None:
