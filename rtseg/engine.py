@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -23,7 +22,7 @@ from rtseg.errors import (
     RtsegError,
 )
 from rtseg.providers import MEMORY, PROVIDERS, SHORT, Wishes
-from rtseg.sessions import SILENT, available_providers, first_line, open_session
+from rtseg.sessions import NO_ROOM, SILENT, available_providers, first_line, open_session
 from rtseg.slots import Slots, Value, check_value, run_options
 from rtseg.watchdog import Deadline
 
@@ -41,8 +40,6 @@ _DTYPES: dict[str, type[np.generic]] = {
     "tensor(int64)": np.int64,
     "tensor(bool)": np.bool_,
 }
-_NO_ROOM = re.compile(r"out of memory|failed to allocate memory|bad[ _]alloc|CUDNN_STATUS_ALLOC_FAILED", re.IGNORECASE)
-"""What CUDA, cuDNN, TensorRT and ONNX Runtime's arena say when a device has no room left."""
 
 
 class OrtEngine:
@@ -203,7 +200,7 @@ class OrtEngine:
                 f"{self._path.name} ran for more than {self._timeout:g} s and was stopped: "
                 "use a faster model, or allow more with timeout="
             ) from failure
-        kind = OutOfMemory if _NO_ROOM.search(str(failure)) else InferenceFailed
+        kind = OutOfMemory if NO_ROOM.search(str(failure)) else InferenceFailed
         raise kind(f"{self._path.name} failed on {self.providers[0]}: {first_line(failure)}") from failure
 
     def _bind(self) -> None:
@@ -225,7 +222,7 @@ class OrtEngine:
         except RtsegError:
             raise
         except Exception as error:  # MemoryError, ValueError of sizes over 2**63, ONNX Runtime's own
-            kind = OutOfMemory if self._count and _NO_ROOM.search(str(error)) else ModelRejected
+            kind = OutOfMemory if self._count and NO_ROOM.search(str(error)) else ModelRejected
             raise kind(f"{self._path}: its buffers cannot be made: {first_line(error)}") from error
         self._inputs: Mapping[str, NDArray[Any]] = MappingProxyType(inputs)
         self._outputs: Mapping[str, NDArray[Any]] = MappingProxyType({n: _read_only(a) for n, a in outputs.items()})

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import EngineError, InferenceFailed, ProviderUnavailable
+from rtseg.errors import EngineError, InferenceFailed, OutOfMemory, ProviderUnavailable
 from rtseg.segmenters import BoundEngine
 
 __all__ = ["check_engine", "open_tested"]
@@ -60,6 +60,8 @@ def open_tested(open_engine: Callable[[bool], E], open_reference: Callable[[], E
         else:
             return engine
     if not auto:
+        if isinstance(failure, OutOfMemory):  # which a smaller batch may cure
+            raise failure
         raise ProviderUnavailable(
             f"the device failed its test: {failure}; update its driver, or ask for cpu"
         ) from failure

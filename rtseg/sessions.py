@@ -15,7 +15,7 @@ from typing import Any
 
 import onnxruntime as ort
 
-from rtseg.errors import ConfigError, ModelNotFound, ModelRejected, ProviderUnavailable
+from rtseg.errors import ConfigError, ModelNotFound, ModelRejected, OutOfMemory, ProviderUnavailable
 from rtseg.providers import AUTO, INSTALL, MEMORY, PROVIDERS, SHORT, Wishes, provider_options
 from rtseg.slots import GATE
 
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 SILENT = 4  # log only what is fatal: every other failure reaches the caller as an exception
 _WARNING = 2  # ONNX Runtime's default
+NO_ROOM = re.compile(r"out of memory|failed to allocate memory|bad[ _]alloc|CUDNN_STATUS_ALLOC_FAILED", re.IGNORECASE)
+"""What CUDA, cuDNN, TensorRT and ONNX Runtime's arena say when a device has no room left."""
 _NO_CAPTURE = re.compile(r"graph capture|cuda graph|capturing", re.IGNORECASE)
 """What ONNX Runtime says of graphs that it cannot capture: with control flow, or with nodes on the CPU."""
 _BUILDS = threading.Lock()  # TensorRT's sessions made at the same time have crashed: onnxruntime#27089
@@ -62,8 +64,8 @@ def open_session(path: Path, wanted: tuple[str, ...], wishes: Wishes, *, threads
     """A session on exactly the wanted providers, best first, or ("auto",) for the best that works.
 
     A graph that cannot be captured loses `wishes.cuda_graph`, with a warning. Raises `ModelNotFound`,
-    `ModelRejected`, `ConfigError`, and `ProviderUnavailable` where the session, or most of its nodes, would run
-    elsewhere.
+    `ModelRejected`, `ConfigError`, `OutOfMemory` for a full device, and `ProviderUnavailable` where the session, or
+    most of its nodes, would run elsewhere.
     """
     wishes.check(wanted)
     if not path.is_file():
@@ -104,6 +106,8 @@ def _open_with(path: Path, wanted: tuple[str, ...], wishes: Wishes, *, threads: 
             session = _session(path, wanted, wishes, threads=threads, spinning=spinning)
     except Exception as error:  # besides its own, UnicodeDecodeError for some broken files
         if wanted != ("cpu",) and _loads_on_cpu(path):
+            if NO_ROOM.search(str(error)):
+                raise OutOfMemory(f"{path.name} does not fit on {wanted[0]}: {first_line(error)}") from error
             raise unavailable(wanted[0], first_line(error)) from error
         raise ModelRejected(f"{path} is not a usable ONNX model: {first_line(error)}") from error
     finally:

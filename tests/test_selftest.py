@@ -6,13 +6,13 @@ from pathlib import Path
 import graphs
 import numpy as np
 import pytest
-from faulty import Faults, FaultyEngine, install
+from faulty import NO_ROOM, Faults, FaultyEngine, install
 
 from rtseg import store
 from rtseg.build import build_segmenter
 from rtseg.config import ModelOptions
 from rtseg.engine import OrtEngine
-from rtseg.errors import EngineError, InferenceFailed, ProviderUnavailable
+from rtseg.errors import EngineError, InferenceFailed, OutOfMemory, ProviderUnavailable
 from rtseg.selftest import _telling_pair, check_engine
 from rtseg.types import Frame
 
@@ -137,6 +137,16 @@ def test_a_device_that_cannot_even_warm_up_is_left_in_the_same_way(
     install(monkeypatch, Faults(fails=dict.fromkeys(range(20), "CUDA failure 719: unspecified launch failure")))
     assert opened(providers=("auto",)) == "cpu"
     assert "CUDA failure 719" in caplog.text
+
+
+def test_auto_leaves_a_full_device_for_the_cpu_and_says_so_and_others_get_the_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(monkeypatch, Faults(refuses={"do_copy_in_default_stream": NO_ROOM}))
+    with pytest.raises(OutOfMemory, match="does not fit on cuda"):
+        opened(providers=("cuda",))
+    assert opened(providers=("auto",)) == "cpu"
+    assert "so the network runs on the CPU: rtseg_portrait_fast.onnx does not fit on cuda" in caplog.text
 
 
 def test_the_cpu_is_not_tested_against_itself(monkeypatch: pytest.MonkeyPatch) -> None:

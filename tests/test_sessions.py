@@ -6,10 +6,10 @@ from pathlib import Path
 import graphs
 import numpy as np
 import pytest
-from faulty import CPU, CUDA, Faults, install
+from faulty import CPU, CUDA, NO_ROOM, Faults, install
 
 from rtseg.engine import OrtEngine
-from rtseg.errors import ProviderUnavailable
+from rtseg.errors import OutOfMemory, ProviderUnavailable
 from rtseg.sessions import runtime_versions
 
 
@@ -63,6 +63,23 @@ def test_a_graph_that_cannot_be_captured_runs_without_capture_and_says_so(
     assert not engine.cuda_graph
     assert "model.onnx runs without CUDA graphs, since it cannot be captured: This session cannot" in caplog.text
     assert [given["enable_cuda_graph"] for given in faults.options] == ["1", "0"]
+
+
+def test_a_device_without_room_for_the_weights_is_full_not_missing(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, Faults(refuses={"do_copy_in_default_stream": NO_ROOM}))
+    for providers in (("cuda",), ("auto",)):
+        with pytest.raises(OutOfMemory, match=r"model\.onnx does not fit on cuda: CUDA failure 2: out of memory"):
+            OrtEngine(model, providers=providers)
+
+
+def test_the_callers_stream_and_device_reach_the_provider(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, faults := Faults())
+    engine = OrtEngine(model, providers=("cuda",), device=1, stream=4096)
+    (given,) = faults.options
+    assert (given["device_id"], given["user_compute_stream"]) == ("1", "4096")
+    assert engine.memory == ("cpu", 0)  # where these faulty devices have theirs
 
 
 def test_auto_passes_over_what_does_not_work(
