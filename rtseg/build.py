@@ -158,13 +158,17 @@ def build_segmenter(options: ModelOptions, card: Card) -> Segmenter:
     shapes = {card.input.name: card.input.shape}
 
     def on_device(graphs: bool) -> OrtEngine:
-        return OrtEngine(path, shapes=shapes, **{**settings, "cuda_graph": graphs and options.cuda_graph is not False})
+        return OrtEngine(path, shapes=shapes, **{**settings, "cuda_graph": graphs})
 
     def on_cpu() -> OrtEngine:
         return OrtEngine(path, shapes=shapes, **{k: v for k, v in settings.items() if k in ("threads", "timeout")})
 
-    auto = options.providers == ("auto",)
-    return segmenter(card, open_tested(on_device, on_cpu, half=bool(options.half), auto=auto))  # type: ignore[no-any-return]
+    wanted = options.providers or ("cpu",)
+    if wanted == ("cpu",):
+        return segmenter(card, OrtEngine(path, shapes=shapes, **settings))  # type: ignore[no-any-return]
+    graphs = options.cuda_graph is not False and bool({"cuda", "tensorrt", "auto"} & set(wanted))
+    engine = open_tested(on_device, on_cpu, graphs=graphs, half=bool(options.half), auto=wanted == ("auto",))
+    return segmenter(card, engine)  # type: ignore[no-any-return]
 
 
 def engine_settings(options: ModelOptions, path: Path) -> dict[str, Any]:

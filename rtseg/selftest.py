@@ -35,18 +35,20 @@ class _Captured(BoundEngine, Protocol):
 E = TypeVar("E", bound=_Captured)
 
 
-def open_tested(open_engine: Callable[[bool], E], open_reference: Callable[[], E], *, half: bool, auto: bool) -> E:
+def open_tested(
+    open_engine: Callable[[bool], E], open_reference: Callable[[], E], *, graphs: bool, half: bool, auto: bool
+) -> E:
     """An engine that passed `check_engine`, or runs on the CPU.
 
-    open_engine: opens it, with CUDA graphs (true) or without; open_reference: the same on the CPU. An engine that
-    fails is tried again without CUDA graphs, with a warning; if that fails too, `auto` takes the CPU, with a warning,
-    and what was asked for by name raises ProviderUnavailable.
+    open_engine: opens it, with CUDA graphs (true) or without; open_reference: the same on the CPU. With `graphs` an
+    engine that fails is tried again without them, with a warning. If that fails too, `auto` takes the CPU, with a
+    warning, and what was asked for by name raises ProviderUnavailable, or OutOfMemory where a smaller batch may fit.
     """
     reference: E | None = None
     failure: EngineError | None = None
-    for graphs in (True, False):
+    for captured in (True, False) if graphs else (False,):
         try:
-            engine = open_engine(graphs)
+            engine = open_engine(captured)
             if engine.providers[0] == "cpu":
                 return engine
             reference = reference or open_reference()
@@ -55,12 +57,12 @@ def open_tested(open_engine: Callable[[bool], E], open_reference: Callable[[], E
             raise
         except EngineError as error:
             failure = error
-            if graphs:
+            if captured:
                 log.warning("the device failed its test and is tried again without CUDA graphs: %s", error)
         else:
             return engine
     if not auto:
-        if isinstance(failure, OutOfMemory):  # which a smaller batch may cure
+        if isinstance(failure, OutOfMemory):
             raise failure
         raise ProviderUnavailable(
             f"the device failed its test: {failure}; update its driver, or ask for cpu"

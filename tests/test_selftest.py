@@ -155,6 +155,29 @@ def test_the_cpu_is_not_tested_against_itself(monkeypatch: pytest.MonkeyPatch) -
     assert opened() == "cpu"
 
 
+@pytest.mark.parametrize("providers", [None, ("cpu",)])
+def test_a_network_that_fails_on_the_cpu_says_so_once_and_plainly(
+    providers: tuple[str, ...] | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object, **__: object) -> OrtEngine:
+        raise InferenceFailed("output 'y' holds NaN or infinity")
+
+    monkeypatch.setattr("rtseg.build.OrtEngine", fails)
+    with pytest.raises(InferenceFailed, match="holds NaN") as raised:
+        opened(providers=providers)
+    assert type(raised.value) is InferenceFailed
+    assert not caplog.records
+
+
+def test_what_has_no_graphs_is_not_tried_without_them(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(monkeypatch, Faults(stale=True, assigned=()), built=("openvino", "cpu"))
+    with pytest.raises(ProviderUnavailable, match="failed its test: openvino gave another"):
+        opened(providers=("openvino",))
+    assert not caplog.records
+
+
 def test_a_tested_device_finds_the_same_person_as_the_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from rtseg.sources.sample import Sample
 
