@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never
 
-from rtseg import registry, store
+import numpy as np
+
+from rtseg import prebuilt, registry, store
 from rtseg.adaptive import Adaptive
 from rtseg.cards import Card
 from rtseg.config import (
@@ -45,8 +47,9 @@ from rtseg.fused_pipeline import FusedPipeline
 from rtseg.pipeline import Pipeline
 from rtseg.registry import Kind
 from rtseg.runner import Policy, run
+from rtseg.selftest import open_tested
 from rtseg.stats import Stats
-from rtseg.types import Effect, Picture, Segmenter, Sink, Source
+from rtseg.types import Colour, Effect, Frame, Picture, Segmenter, Sink, Size, Source
 
 log = logging.getLogger(__name__)
 
@@ -145,13 +148,37 @@ def default_effects(card: Card) -> tuple[EffectOptions, ...]:
 
 
 def build_segmenter(options: ModelOptions, card: Card) -> Segmenter:
-    """The card's weights, verified, in an engine of their own, behind the segmenter of the card's family."""
+    """The card's weights, verified, in an engine of their own, behind the segmenter of the card's family.
+
+    On anything but the CPU the engine is tested against the CPU first: see `rtseg.selftest.open_tested`.
+    """
     segmenter = registry.load("segmenter", card.family)
     path = store.verify(card)
-    settings = options.options()
-    for word in ("name", "adaptive", "fused"):
-        settings.pop(word, None)
-    return segmenter(card, OrtEngine(path, shapes={card.input.name: card.input.shape}, **settings))  # type: ignore[no-any-return]
+    settings = engine_settings(options, path)
+    shapes = {card.input.name: card.input.shape}
+
+    def on_device(graphs: bool) -> OrtEngine:
+        return OrtEngine(path, shapes=shapes, **{**settings, "cuda_graph": graphs})
+
+    def on_cpu() -> OrtEngine:
+        return OrtEngine(path, shapes=shapes, **{k: v for k, v in settings.items() if k in ("threads", "timeout")})
+
+    wanted = options.providers or ("cpu",)
+    if wanted == ("cpu",):
+        return segmenter(card, OrtEngine(path, shapes=shapes, **settings))  # type: ignore[no-any-return]
+    graphs = options.cuda_graph is not False and bool({"cuda", "tensorrt", "auto"} & set(wanted))
+    engine = open_tested(on_device, on_cpu, graphs=graphs, half=bool(options.half), auto=wanted == ("auto",))
+    return segmenter(card, engine)  # type: ignore[no-any-return]
+
+
+def engine_settings(options: ModelOptions, path: Path) -> dict[str, Any]:
+    """What `OrtEngine` is given for that graph: the options, and where TensorRT keeps what it builds."""
+    settings = {key: value for key, value in options.options().items() if key not in ("name", "adaptive", "fused")}
+    if "tensorrt" in (options.providers or ()):
+        settings["cache"] = prebuilt.folder_for(
+            store.sha256_of(path), name=options.name, half=bool(options.half), device=options.device or 0
+        )
+    return settings
 
 
 def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline | FusedPipeline:
@@ -162,10 +189,9 @@ def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline 
     device = getattr(plain.segmenter, "providers", ("cpu",))[0]
     if options.fused is False or (options.fused is None and device == "cpu"):
         return plain
-    settings = {key: value for key, value in options.options().items() if key not in ("name", "adaptive", "fused")}
 
     def on_device(path: Path) -> OrtEngine:
-        return OrtEngine(path, **settings)
+        return OrtEngine(path, **engine_settings(options, path))
 
     try:
         return FusedPipeline(card, plain, on_device, reference=OrtEngine if device != "cpu" else None)
@@ -174,6 +200,19 @@ def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline 
             raise
         log.info("frames are not fused: %s", error)
         return plain
+
+
+def fused_file(card: Card, size: Size) -> Path:
+    """The graph for whole frames of that size with the effects that suit the model, as a run would make it.
+
+    Of limited range, and of the matrix that a video of that size has where it names none. Raises ConfigError for
+    effects, and ModelRejected for frames, that no graph can be made for.
+    """
+    plain = build_pipeline(Config(model=ModelOptions(name=card.name, providers=("cpu",))), card=card)
+    width, height = size
+    grey = np.full((height, width), 128, np.uint8)
+    colour = Colour("bt709" if height >= 720 else "bt601")
+    return FusedPipeline(card, plain, OrtEngine).graph_file(Frame((grey, grey[::2, ::2], grey[::2, ::2]), colour))
 
 
 def build_source(options: SourceOptions) -> Source:

@@ -58,10 +58,20 @@ def examine() -> Report:
     if not report.broken:  # all that follows stands on these
         report.topics["packages"].append(_loops())
         report.topics["models"] = _models()
-        report.topics["providers"] = _providers()
+        report.topics["providers"] = [*_providers(), _gpu()]
         report.topics["codecs"] = _codecs()
     report.topics["cameras"] = _cameras()
     return report
+
+
+def _gpu() -> Check:
+    from rtseg.prebuilt import read_gpu
+
+    try:
+        gpu = read_gpu()
+    except RtsegError as error:
+        return Check("gpu", "missing", str(error), fix="only needed for the providers cuda and tensorrt")
+    return Check("gpu", "ok", f"{gpu.name}, driver {gpu.driver}")
 
 
 def _core(module: str) -> Check:

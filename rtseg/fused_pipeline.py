@@ -164,6 +164,10 @@ class FusedPipeline:
             part.replace(path)
         return path
 
+    def graph_file(self, frame: Frame) -> Path:
+        """The file of the graph for frames like this one; ModelRejected for frames that no graph makes."""
+        return self._kept(frame)
+
     def key(self, frame: Frame) -> str:
         """SHA-256 of everything that the graph for such frames is made of."""
         layers = [(layer.regions, layer.table.tobytes(), repr(layer.paint), layer.line) for layer in self._layers]

@@ -66,6 +66,15 @@ def test_a_provider_that_is_listed_but_does_not_run_is_not_there(monkeypatch: py
     assert checks["cpu"].state == "ok"
 
 
+def test_the_gpu_is_what_its_driver_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert found(examine(), "providers")["gpu"].state == "missing"
+    command = tmp_path / "nvidia-smi"
+    command.write_text("#!/bin/sh\necho 'NVIDIA L4, 580.95.05'\n")
+    command.chmod(0o755)
+    assert found(examine(), "providers")["gpu"] == Check("gpu", "ok", "NVIDIA L4, driver 580.95.05")
+
+
 def test_a_damaged_portrait_model_breaks_it_and_others_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from rtseg import store
 

@@ -12,7 +12,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from rtseg import engine as engine_module
+from rtseg import providers, sessions
 from rtseg.engine import OrtEngine, available_providers
 from rtseg.errors import (
     ConfigError,
@@ -199,14 +199,14 @@ def test_an_accelerator_that_would_not_be_used_is_refused_with_reason_and_fix(
 ) -> None:
     graphs.double(model)
     missing = []
-    for name in engine_module.PROVIDERS:
+    for name in providers.PROVIDERS:
         try:
             assert name in OrtEngine(model, providers=(name,)).providers
         except ProviderUnavailable as error:
             said = str(error)
             assert said.startswith(f"provider {name!r} cannot be used: ")
             assert "the session does not report it" not in said
-            assert engine_module._INSTALL[name] in said
+            assert providers.INSTALL[name] in said
             missing.append(name)
     assert {"coreml", "dml"} & set(missing)  # no machine has both
     assert "cpu" not in missing
@@ -226,7 +226,7 @@ def test_an_accelerator_that_raises_at_the_start_is_unavailable_not_a_bad_model(
 
     monkeypatch.setattr(ort, "InferenceSession", session)
     monkeypatch.setattr(ort, "preload_dlls", lambda: None, raising=False)
-    monkeypatch.setattr(engine_module, "available_providers", lambda: ("cuda", "cpu"))
+    monkeypatch.setattr(sessions, "available_providers", lambda: ("cuda", "cpu"))
     with pytest.raises(ProviderUnavailable, match=r"'cuda' cannot be used: CUDA failure 35: .*insufficient\. It needs"):
         OrtEngine(model, providers=("cuda",))
     model.write_text("not a model")

@@ -1,4 +1,4 @@
-"""`rtseg models`: which models there are, what is known of each, and getting their weights."""
+"""`rtseg models`: which models there are, what is known of each, getting weights, and building engines."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rtseg.cli.options import Json
+from rtseg.cli.options import Json, Providers, names_of
 
 if TYPE_CHECKING:
     from rtseg.cards import Card
 
 models = typer.Typer(
-    help="List, show, verify and fetch models.", no_args_is_help=True, epilog="Example: rtseg models list"
+    help="List, show, verify, fetch and build models.", no_args_is_help=True, epilog="Example: rtseg models list"
 )
 
 Name = Annotated[str, typer.Argument(help="A model's name, or the path of a card.", metavar="NAME")]
@@ -116,6 +116,32 @@ def pull(name: Name, json: Json = False) -> None:
         print_json({"name": card.name, "path": path, "licence": card.licence})
     else:
         stdout().print(f"{path} (licence of these weights: {card.licence})", markup=False, soft_wrap=True)
+
+
+@models.command("build", epilog="Example: rtseg models build portrait --half")
+def build(
+    name: Annotated[str | None, typer.Argument(help="A model's name, or the path of a card.", metavar="NAME")] = None,
+    providers: Providers = "tensorrt",
+    half: Annotated[bool, typer.Option("--half", help="In 16-bit floats: faster, and masks change a little.")] = False,
+    size: Annotated[
+        str | None, typer.Option(help="Of frames: build their whole graph too, usual effects.", metavar="WxH")
+    ] = None,
+    device: Annotated[int, typer.Option(help="Which GPU.", metavar="NUMBER", min=0)] = 0,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Remove what was built for another GPU, driver or version.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Have TensorRT build a model's engine now, which takes minutes, rather than when a run begins."""
+    from rtseg.cli.builds import build_engines, clean_engines
+
+    if name is None and not clean:
+        raise typer.BadParameter("say which model, or --clean", param_hint="NAME")
+    if clean:
+        clean_engines(device=device, json=json and name is None)
+    if name is not None:
+        chosen = tuple(names_of(providers) or ())
+        build_engines(name, providers=chosen, half=half, size=size, device=device, json=json)
 
 
 def _summary(card: Card) -> dict[str, Any]:
