@@ -14,6 +14,7 @@ from rtseg.registry import BUILTIN
 PACKAGE = Path(rtseg.__file__).parent
 LAYERS: list[set[str]] = [
     {"errors", "ops"},
+    {"device"},
     {"frame"},
     {"results"},
     {"types"},
@@ -22,6 +23,7 @@ LAYERS: list[set[str]] = [
     {"download", "sources", "segmenters", "filters", "effects", "sinks", "driving"},
     {"adaptive"},
     {"pipeline"},
+    {"fused_device"},
     {"fused_pipeline"},
     {"runner"},
     {"registry"},
