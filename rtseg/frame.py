@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -94,17 +94,6 @@ class Frame:
         frame._cache["device"] = picture
         return frame
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            # Asked only for what is not there: a frame on the host pays nothing for it.
-            picture = self.__dict__.get("_cache", {}).get("device") if name == "planes" else None
-            if picture is None:
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            y, u, v = picture.planes
-            object.__setattr__(self, "planes", (_read_only(y), _read_only(u), _read_only(v)))
-            return self.planes
-
     @property
     def device(self) -> DevicePicture | None:
         """The picture on its device, None for one on the host; NV12, 4:2:0, no alpha."""
@@ -113,7 +102,7 @@ class Frame:
     @property
     def size(self) -> Size:
         """Width and height."""
-        if (picture := self.device) is not None:
+        if (picture := self._cache.get("device")) is not None:
             return Size(*picture.size)
         height, width = self.planes[0].shape
         return Size(width, height)
@@ -199,6 +188,21 @@ class Frame:
             f"index={self.index}, pts={self.pts}, time_base={self.time_base}, epoch={self.epoch})"
         )
 
+
+class _OnDevice:
+    """`Frame.planes` where the picture is on a device: asked only for what an instance does not have itself."""
+
+    def __get__(self, frame: Frame | None, _: type[Frame]) -> Any:
+        if frame is None or (picture := frame.device) is None:
+            raise AttributeError("planes")
+        y, u, v = picture.planes
+        object.__setattr__(frame, "planes", (_read_only(y), _read_only(u), _read_only(v)))
+        return frame.planes
+
+
+# Set here, for the dataclass would take it for a default. Frames on the host pay nothing for it, unlike __getattr__,
+# which makes every attribute of a class slower.
+Frame.planes = _OnDevice()  # type: ignore[assignment]
 
 _U8 = np.dtype(np.uint8)
 _NOWHERE = (np.zeros((2, 2), np.uint8), np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint8))

@@ -108,7 +108,7 @@ class Doubled(OrtDevice):
     """A device with two buffers that take turns: one too few for a picture that waits for its encoder."""
 
     def made(self) -> dict[str, Any]:
-        self._pair = getattr(self, "_pair", None) or [super().made(), super().made()]
+        self._pair: list[dict[str, Any]] = getattr(self, "_pair", None) or [super().made(), super().made()]
         self._pair.reverse()
         return self._pair[0]
 

@@ -168,7 +168,7 @@ def test_a_frame_that_fails_on_the_device_is_made_on_the_host_and_the_past_forgo
 def test_a_network_that_gives_infinity_on_the_device_is_found_out() -> None:
     class Infinite(OrtDevice):
         def run_on(self, inputs: Any, /) -> Any:
-            outputs = dict(super().run_on(inputs))
+            outputs: dict[str, Any] = dict(super().run_on(inputs))
             outputs["sums"].update_inplace(np.array([np.inf], np.float32))
             return outputs
 
