@@ -35,9 +35,9 @@ class DeviceArray(Protocol):
 class DevicePicture:
     """One picture as NV12 on a device; its memory is its own for as long as anybody holds it or its planes.
 
-    y: uint8 HxP, uv: uint8 H/2 x P/2 x 2, P being `pitch`, the bytes from one line to the next: `size` (width, height,
-    both even) is what of it is shown. download: gives the same picture as Y, U and V on the host; called once at most,
-    in whichever thread asks first. counts: where "downloaded" is added to then.
+    y: uint8 HxW, uv: uint8 H/2 x W/2 x 2, of `size` (width, height, both even), with lines `pitch` bytes apart;
+    `lines` are the same with their padding. download: gives the same picture as Y, U and V on the host; called once at
+    most, in whichever thread asks first. counts: where "downloaded" is added to then.
 
     Raises FrameError for odd sides and for planes on two devices.
     """
@@ -61,6 +61,11 @@ class DevicePicture:
         self._download, self._counts = download, counts
         self._planes: Planes | None = None
         self._lock = threading.Lock()
+
+    @property
+    def lines(self) -> tuple[DeviceArray, DeviceArray]:
+        """Y and UV without gaps: HxP and H/2 x P/2 x 2, P being `pitch`."""
+        return (self.y, self.uv) if self.pitch == self.size[0] else (WholeLines(self.y), WholeLines(self.uv))
 
     @property
     def planes(self) -> Planes:

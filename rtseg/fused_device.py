@@ -85,7 +85,7 @@ class DeviceGraph:
         """The frame with the picture that was made of it, on the device, and the masks CxHxW on the host."""
         picture = frame.device
         assert picture is not None
-        y, uv, masks = self.run(picture.y, picture.uv, pictures)
+        y, uv, masks = self.run(*picture.lines, pictures)
         made = DevicePicture(
             y, uv, size=picture.size, download=lambda: planar(as_u8(y.numpy()), as_u8(uv.numpy())), counts=counts
         )
@@ -163,7 +163,7 @@ def check_on_device(graph: DeviceGraph, reference: DeviceGraph, frame: Frame, ot
     pictures = [frame.with_planes(other)] * graph.pictures
     first, second = (semi_planar(planes, picture.pitch) for planes in (frame.planes, other))
     wanted = [reference.run(*first, pictures), reference.run(*second, pictures)]
-    found = [graph.run(picture.y, picture.uv, pictures), graph.run(*second, pictures)]
+    found = [graph.run(*picture.lines, pictures), graph.run(*second, pictures)]
     reference.reset()
     wanted += [reference.run(*second, pictures)] * (IN_FLIGHT - 2)
     for _ in range(IN_FLIGHT - 2):  # never the first again: it would not show on the first one's memory

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import onnxruntime as ort
 
-from rtseg.device import CPU, DeviceArray, DevicePicture, WholeLines, planar
+from rtseg.device import CPU, DeviceArray, DevicePicture, planar
 from rtseg.fused_device import DeviceValue, Port
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.types import Frame
@@ -38,11 +38,7 @@ def on_device(frame: Frame, counts: Counter[str] | None = None) -> Frame:
     def download() -> tuple[U8, U8, U8]:
         return planar(as_u8(np.from_dlpack(y)), as_u8(np.from_dlpack(uv)))
 
-    return frame.with_device(
-        DevicePicture(
-            WholeLines(y), WholeLines(uv), size=frame.size, pitch=y.line_size, download=download, counts=counts
-        )
-    )
+    return frame.with_device(DevicePicture(y, uv, size=frame.size, pitch=y.line_size, download=download, counts=counts))
 
 
 class OrtDevice:

@@ -44,7 +44,7 @@ def run(
     codec: Annotated[
         str | None,
         typer.Option(
-            help="h264, h265, av1, vp9 or prores4444, with options of the encoder: h264:crf=18,preset=fast.",
+            help="h264, h265, av1, vp9, prores4444 or h264_nvenc, with the encoder's options: h264:crf=18,preset=fast.",
             metavar="NAME[:key=value,...]",
         ),
     ] = None,

@@ -14,7 +14,7 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
 from av.packet import Packet
 
-from rtseg.device import DevicePicture, WholeLines
+from rtseg.device import DevicePicture
 from rtseg.errors import ConfigError, SourceError, SourceUnreadable
 from rtseg.sources.opening import open_media, video_of
 from rtseg.sources.planes import PlaneReader
@@ -129,8 +129,8 @@ def device_picture(frame: av.VideoFrame, counts: Counter[str], *, format: str) -
     if y.line_size != uv.line_size or y.line_size < frame.width:
         return None
     return DevicePicture(
-        WholeLines(y),
-        WholeLines(uv),
+        y,
+        uv,
         size=(frame.width, frame.height),
         pitch=y.line_size,
         download=lambda: PlaneReader()(downloaded(frame))[0],
