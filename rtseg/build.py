@@ -181,7 +181,7 @@ def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline 
 
 def takes_device_frames(pipeline: Pipeline | FusedPipeline) -> bool:
     """Whether frames that are decoded on a CUDA device may stay there."""
-    if not isinstance(pipeline, FusedPipeline) or not hasattr(OrtEngine, "run_on"):
+    if not isinstance(pipeline, FusedPipeline) or not hasattr(OrtEngine, "memory"):
         return False
     return getattr(pipeline.plain.segmenter, "providers", ("cpu",))[0] in ("cuda", "tensorrt")
 

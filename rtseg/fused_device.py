@@ -1,63 +1,24 @@
-"""The fused graph where pictures lie on a device: NV12 in and out, and no plane comes to the host.
-
-What it asks of an engine is `DeviceEngine`; `OnHost` makes one of any engine on the CPU, which is the reference that
-devices are tested against.
-"""
+"""The fused graph where pictures lie on a device: NV12 in and out, and no plane comes to the host."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.device import CPU, Device, DeviceArray, DevicePicture, planar, semi_planar
+from rtseg.device import Device, DeviceArray, DevicePicture, planar, semi_planar
+from rtseg.device_engine import DeviceEngine, DeviceValue
 from rtseg.errors import EngineError, InferenceFailed
 from rtseg.ops.arrays import U8, as_u8
-from rtseg.segmenters import BoundEngine
 from rtseg.types import Frame
 
 IN_FLIGHT = 8
 """Pictures that a test holds at once; a run holds those that wait for the writer and those that its encoder has."""
 CLOSE, ALIKE = 6, 0.999
 """A device passes its test when this share of all levels lies within so many of the CPU's: half floats are no fault."""
-
-Port: TypeAlias = tuple[tuple[int, ...], "np.dtype[Any]"]
-"""Shape and type of an input."""
-
-
-class DeviceValue(DeviceArray, Protocol):
-    """An output on the device."""
-
-    def numpy(self) -> NDArray[Any]:
-        """The same on the host."""
-        ...
-
-
-@runtime_checkable
-class DeviceEngine(Protocol):
-    """An engine that takes and gives arrays where they lie. It serves one stream."""
-
-    @property
-    def device(self) -> Device:
-        """Where its inputs and outputs are."""
-        ...
-
-    @property
-    def ports(self) -> Mapping[str, Port]:
-        """The inputs by name."""
-        ...
-
-    def run_on(self, inputs: Mapping[str, DeviceArray], /) -> Mapping[str, DeviceValue]:
-        """Copy `inputs` into the engine's fixed memory, run, and give outputs that **no later run overwrites**.
-
-        An input of the device is copied there, one of the host (NumPy) is uploaded; what is not named keeps what it
-        held. Arrays are contiguous and of the port's shape and type; they are read when this returns, and the outputs
-        are whole then. Raises EngineError.
-        """
-        ...
 
 
 class DeviceGraph:
@@ -102,7 +63,7 @@ class DeviceGraph:
             inputs |= self._past or self._zeros
             inputs["known"] = np.full((1, 1, 1, 1), known, np.float32)
         try:
-            outputs = self._engine.run_on(inputs)
+            outputs = self._engine.compute(inputs)
             sums = outputs["sums"].numpy()
             if not np.isfinite(sums).all():
                 raise InferenceFailed("the network gave NaN or infinity: verify the weights")
@@ -119,37 +80,6 @@ class DeviceGraph:
     def reset(self) -> None:
         """No past."""
         self._past = None
-
-
-class OnHost:
-    """An engine with kept buffers on the CPU as a `DeviceEngine`; its outputs are copies."""
-
-    device = (CPU, 0)
-
-    def __init__(self, engine: BoundEngine) -> None:
-        self._engine = engine
-        self.ports: Mapping[str, Port] = {name: (array.shape, array.dtype) for name, array in engine.inputs.items()}
-
-    def run_on(self, inputs: Mapping[str, DeviceArray], /) -> Mapping[str, DeviceValue]:
-        """As `DeviceEngine` says."""
-        for name, array in inputs.items():
-            given = array if isinstance(array, np.ndarray) else np.from_dlpack(array)  # read-only ones export none
-            np.copyto(self._engine.inputs[name], given)
-        return {name: _HostValue(array.copy()) for name, array in self._engine.run().items()}
-
-
-class _HostValue:
-    def __init__(self, array: NDArray[Any]) -> None:
-        self._array = array
-
-    def numpy(self) -> NDArray[Any]:
-        return self._array
-
-    def __dlpack__(self, *, stream: Any = None) -> Any:
-        return self._array.__dlpack__(stream=stream)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return CPU, 0
 
 
 def check_on_device(graph: DeviceGraph, reference: DeviceGraph, frame: Frame, other: tuple[U8, U8, U8]) -> None:

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from rtseg import store
 from rtseg.cards import Card
+from rtseg.device_engine import OnHost, device_engine_of
 from rtseg.errors import ConfigError, EngineError, ModelRejected
 from rtseg.filters.refine import EdgeRefine
 from rtseg.filters.smooth import TemporalSmooth
 from rtseg.fused import Layout, fuse
-from rtseg.fused_device import ALIKE, DeviceEngine, DeviceGraph, OnHost, check_on_device, share_alike
+from rtseg.fused_device import ALIKE, DeviceGraph, check_on_device, share_alike
 from rtseg.ops.arrays import U8
 from rtseg.pipeline import Pipeline
 from rtseg.segmenters import BoundEngine
@@ -53,9 +54,9 @@ class FusedPipeline:
     file to an engine on the device; reference: the same on the CPU, for the test at the start. Smoothing is without
     optical flow.
 
-    Frames `on_device` stay there where `open_engine` gives a `DeviceEngine` of the same device: planes are copied on it
-    alone, and pictures come back `on_device`. Otherwise their planes are brought to the host first, which `counts` as
-    "host_graph".
+    Frames `on_device` stay there where `open_engine` gives an engine of the same device (`device_engine_of`): planes
+    are copied on it alone, and pictures come back `on_device`. Otherwise their planes are brought to the host first,
+    which `counts` as "host_graph".
 
     A graph is made for each size and colour that comes, kept in the cache folder under a hash of all that is in it,
     and **tested with two different frames in succession** against the CPU before its first use, since devices have
@@ -156,8 +157,8 @@ class FusedPipeline:
         assert picture is not None
         try:
             path = self._kept(frame, "nv12", picture.pitch)
-            engine = self._open(path)
-            if not isinstance(engine, DeviceEngine) or engine.device != picture.device:
+            engine = device_engine_of(self._open(path))
+            if engine is None or engine.device != picture.device:
                 log.warning("frames leave the device: the network's engine cannot take them from %s", picture.device)
                 return None
             graph = DeviceGraph(engine)

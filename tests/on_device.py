@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 
 from rtseg.device import CPU, DeviceArray, DevicePicture, planar
-from rtseg.fused_device import DeviceValue, Port
+from rtseg.device_engine import DeviceValue, Port
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.types import Frame
 
@@ -58,6 +58,7 @@ class OrtDevice:
         for name, slot in self.slots.items():
             self._binding.bind_ortvalue_input(name, slot)
         self.inputs: Mapping[str, Any] = {}
+        self.outputs: dict[str, Any] = {}
         self.given: list[set[str]] = []
         self.uploads: Counter[str] = Counter()
 
@@ -65,7 +66,7 @@ class OrtDevice:
     def providers(self) -> tuple[str, ...]:
         return ("cpu",)
 
-    def run_on(self, inputs: Mapping[str, DeviceArray], /) -> Mapping[str, DeviceValue]:
+    def compute(self, inputs: Mapping[str, DeviceArray], /) -> Mapping[str, DeviceValue]:
         self.given.append(set(inputs))
         for name, array in inputs.items():
             if isinstance(array, np.ndarray):
@@ -112,8 +113,40 @@ class Doubled(OrtDevice):
 class Stale(OrtDevice):
     """A device that gives the frame before once more."""
 
-    def run_on(self, inputs: Mapping[str, DeviceArray], /) -> Mapping[str, DeviceValue]:
-        now = super().run_on(inputs)
+    def compute(self, inputs: Mapping[str, DeviceArray], /) -> Mapping[str, DeviceValue]:
+        now = super().compute(inputs)
         shown = getattr(self, "_last", None) or now
         self._last = now
         return shown
+
+
+class SlotDevice:
+    """Two slots that take turns, as engines on devices have them, and values of the host for what is not given."""
+
+    memory = ("cpu", 0)
+    providers = ("cpu",)
+
+    def __init__(self, path: Path) -> None:
+        self._slots = [OrtDevice(path), OrtDevice(path)]
+        for slot in self._slots:
+            slot.outputs = slot.made()
+            for name, value in slot.outputs.items():
+                slot._binding.bind_ortvalue_output(name, value)
+        self.inputs = {name: np.zeros(shape, dtype) for name, (shape, dtype) in self._slots[0].ports.items()}
+        self.uploads: Counter[str] = Counter()
+
+    def run_on(self, values: Mapping[str, Any], /) -> Mapping[str, Any]:
+        self._slots.reverse()
+        slot = self._slots[0]
+        for name, value in slot.slots.items():
+            if name not in values:
+                self.uploads[name] += 1
+            value.update_inplace(values.get(name, self.inputs[name]))
+        slot._session.run_with_iobinding(slot._binding)
+        return slot.outputs
+
+    def run(self) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+    def __call__(self, inputs: Mapping[str, Any], /) -> Mapping[str, Any]:
+        raise NotImplementedError

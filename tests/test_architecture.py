@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
     {"download", "sources", "segmenters", "filters", "effects", "sinks", "driving"},
     {"adaptive"},
     {"pipeline"},
+    {"device_engine"},
     {"fused_device"},
     {"fused_pipeline"},
     {"runner"},
@@ -36,7 +37,7 @@ LAYERS: list[set[str]] = [
 """Lowest first. A module may import from lower layers, from its own folder's shared parts, and from nothing else."""
 
 CONFINED = {
-    "onnxruntime": {"engine", "doctor"},
+    "onnxruntime": {"engine", "device_engine", "doctor"},
     "av": {"sources", "sinks", "service"},
     "torch": {"train"},
     "typer": {"cli"},

@@ -126,9 +126,9 @@ def test_frames_stay_on_the_device_only_for_a_fused_network_that_is_there(monkey
     monkeypatch.setattr(rtseg.build, "_make", lambda kind, options, **more: opened.append(more))
     card, model = store.find_card("portrait"), ModelOptions(name="portrait")
     fused = build_fused(model, card, Pipeline(OnDevice(), effects=[Background(Blur())]))
-    monkeypatch.delattr(OrtEngine, "run_on", raising=False)
+    monkeypatch.delattr(OrtEngine, "memory", raising=False)
     assert not takes_device_frames(fused), "its engine takes no arrays of a device"
-    monkeypatch.setattr(OrtEngine, "run_on", None, raising=False)
+    monkeypatch.setattr(OrtEngine, "memory", None, raising=False)
     assert takes_device_frames(fused)
     assert not takes_device_frames(Pipeline(OnDevice()))
     on_cpu = Pipeline(SquareSegmenter(), effects=[Background(Blur())])

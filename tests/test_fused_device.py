@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from on_device import Doubled, OrtDevice, Overwriting, Stale, on_device
+from graphs import double
+from on_device import Doubled, OrtDevice, Overwriting, SlotDevice, Stale, on_device
 
 from rtseg import store
 from rtseg.build import build_segmenter
 from rtseg.config import ModelOptions
+from rtseg.device_engine import OnSlots, device_engine_of
 from rtseg.effects.background import Background
 from rtseg.engine import OrtEngine
 from rtseg.errors import InferenceFailed
@@ -96,6 +100,53 @@ def test_frames_of_a_device_come_back_on_it_and_are_the_cpus() -> None:
         ), "the past or a still picture was uploaded again"
 
 
+def test_an_engine_of_two_slots_keeps_pictures_whole_for_encoders_that_are_late() -> None:
+    gates: list[str] = []
+
+    @contextlib.contextmanager
+    def gate() -> Iterator[None]:
+        gates.append("in")
+        yield
+        gates.append("out")
+
+    engines: list[SlotDevice] = []
+
+    def open_engine(path: Path) -> Any:
+        engines.append(SlotDevice(path))
+        return OnSlots(engines[-1], gate=gate)
+
+    behind = Background(Picture(frames(1)[0]))
+    fused = FusedPipeline(CARD, plain(behind, filters()), open_engine, reference=OrtEngine)
+    on_host = FusedPipeline(CARD, plain(behind, filters()), OrtEngine)
+    made = [(fused(on_device(frame)).picture, on_host(frame).picture) for frame in frames(6)]
+    for found, expected in made:
+        for plane, wanted in zip(found.planes, expected.planes, strict=True):
+            np.testing.assert_array_equal(plane, wanted)
+    assert fused.counts == {"downloaded": 6}
+    assert not engines[0].uploads, "the past or a still picture went over the bus again"
+    assert gates[::2] == ["in"] * (len(gates) // 2)
+    assert gates[1::2] == ["out"] * (len(gates) // 2)
+
+
+def test_an_engine_with_slots_is_recognised(tmp_path: Path) -> None:
+    class Elsewhere:
+        memory = ("dml", 0)
+        inputs: ClassVar[dict[str, Any]] = {}
+
+        def run_on(self, values: Any, /) -> Any:
+            raise NotImplementedError
+
+    assert isinstance(device_engine_of(SlotDevice(double(tmp_path / "double.onnx"))), OnSlots)
+    assert device_engine_of(Elsewhere()) is None
+    assert device_engine_of(object()) is None
+
+
+def test_a_copy_that_fails_on_the_device_is_a_failure_of_the_engine(tmp_path: Path) -> None:
+    engine = OnSlots(SlotDevice(double(tmp_path / "double.onnx")))
+    with pytest.raises(InferenceFailed, match=r"a copy on the device \(1, 0\) failed"):
+        engine.compute({"x": np.zeros((1, 2, 3, 5), np.float32)})
+
+
 def test_another_epoch_forgets_the_past_on_the_device() -> None:
     fused = FusedPipeline(CARD, plain(filters=filters()), Opener(OrtDevice))
     (first,), second = frames(1), frames(9)[8]
@@ -147,11 +198,11 @@ def test_an_engine_that_knows_no_device_gets_planes_on_the_host(caplog: pytest.L
 
 def test_a_frame_that_fails_on_the_device_is_made_on_the_host_and_the_past_forgotten() -> None:
     class Failing(OrtDevice):
-        def run_on(self, inputs: Any, /) -> Any:
+        def compute(self, inputs: Any, /) -> Any:
             if len(self.given) == 1:
                 self.given.append(set())
                 raise InferenceFailed("out of memory on the device")
-            return super().run_on(inputs)
+            return super().compute(inputs)
 
     opener = Opener(Failing)
     behind = Background(Picture(frames(1)[0]))
@@ -167,8 +218,8 @@ def test_a_frame_that_fails_on_the_device_is_made_on_the_host_and_the_past_forgo
 
 def test_a_network_that_gives_infinity_on_the_device_is_found_out() -> None:
     class Infinite(OrtDevice):
-        def run_on(self, inputs: Any, /) -> Any:
-            outputs: dict[str, Any] = dict(super().run_on(inputs))
+        def compute(self, inputs: Any, /) -> Any:
+            outputs: dict[str, Any] = dict(super().compute(inputs))
             outputs["sums"].update_inplace(np.array([np.inf], np.float32))
             return outputs
 
