@@ -77,12 +77,12 @@ class SlotEngine(Protocol):
         ...
 
 
-def device_engine_of(engine: object, *, gate: Gate = contextlib.nullcontext) -> DeviceEngine | None:
-    """The engine as a `DeviceEngine`, None for one that cannot be."""
+def device_engine_of(engine: object) -> DeviceEngine | None:
+    """The engine as a `DeviceEngine`, None for one that cannot be; copies wait in its `gate`, if it has one."""
     if isinstance(engine, DeviceEngine):
         return engine
     if isinstance(engine, SlotEngine) and engine.memory[0] in _DEVICES:
-        return OnSlots(engine, gate=gate)
+        return OnSlots(engine, gate=getattr(engine, "gate", contextlib.nullcontext))
     return None
 
 

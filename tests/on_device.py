@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from rtseg.device import CPU, DeviceArray, DevicePicture, planar
-from rtseg.device_engine import DeviceValue, Port
+from rtseg.device_engine import DeviceValue, Gate, Port
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.types import Frame
 
@@ -134,6 +135,7 @@ class SlotDevice:
                 slot._binding.bind_ortvalue_output(name, value)
         self.inputs = {name: np.zeros(shape, dtype) for name, (shape, dtype) in self._slots[0].ports.items()}
         self.uploads: Counter[str] = Counter()
+        self.gate: Gate = contextlib.nullcontext
 
     def run_on(self, values: Mapping[str, Any], /) -> Mapping[str, Any]:
         self._slots.reverse()

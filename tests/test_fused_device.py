@@ -113,7 +113,8 @@ def test_an_engine_of_two_slots_keeps_pictures_whole_for_encoders_that_are_late(
 
     def open_engine(path: Path) -> Any:
         engines.append(SlotDevice(path))
-        return OnSlots(engines[-1], gate=gate)
+        engines[-1].gate = gate
+        return engines[-1]
 
     behind = Background(Picture(frames(1)[0]))
     fused = FusedPipeline(CARD, plain(behind, filters()), open_engine, reference=OrtEngine)
