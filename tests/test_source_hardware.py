@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -124,17 +125,20 @@ def test_frames_come_to_the_host_for_a_network_that_is_there(tmp_path: Path, fak
     assert planes_equal(frames, expected)
 
 
-def test_what_must_be_turned_or_has_odd_sides_comes_to_the_host(
-    tmp_path: Path, fake: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_must_be_turned_comes_to_the_host(tmp_path: Path, fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     path = footage(tmp_path / "a.mp4")
     fake()
     monkeypatch.setattr(VideoFile, "_orientation", lambda self, angle: (0, 1, -1, 0))
     frame = next(iter(VideoFile(path, hardware="fake", on_device=True)))
     assert (frame.device, frame.size) == (None, (48, 64))
-    odd = av.VideoFrame(64, 48, "yuv420p").reformat(width=63, format="nv12")
-    assert hardware.device_picture(odd, {}, format="nv12") is None  # type: ignore[arg-type]
-    assert hardware.device_picture(odd, {}, format="p010le") is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("size", "planes", "stays"), [((64, 48), "nv12", True), ((64, 48), "p010le", False), ((63, 48), "nv12", False)]
+)
+def test_only_nv12_of_even_sides_stays(size: tuple[int, int], planes: str, stays: bool) -> None:
+    picture = hardware.device_picture(av.VideoFrame(*size, "nv12"), Counter(), format=planes)
+    assert (picture is not None) is stays
 
 
 @pytest.mark.parametrize("at", [0, 1, 7, 12, 13, 30, 38])
@@ -199,8 +203,39 @@ def test_packets_are_dropped_two_key_frames_back(tmp_path: Path) -> None:
             assert len(handover._kept) <= 24
 
 
-def test_a_cut_is_found_on_hardware_too(tmp_path: Path, fake: Any) -> None:
+def test_another_place_of_the_file_has_frames_and_packets_of_its_own(tmp_path: Path) -> None:
+    path = footage(tmp_path / "a.mp4")
+    with av.open(str(path)) as container, av.open(str(path)) as other:
+        fails = iter([False] * 30 + [True] * 9)
+        contexts = [c.streams.video[0].codec_context for c in (container, other)]
+        counts: Counter[str] = Counter()
+        handover = Handover(Fake(contexts[0], fails), contexts[1], name="fake", counts=counts)
+        for packet in itertools.islice(container.demux(video=0), 30):
+            handover.decode(packet)
+        container.seek(0)
+        handover.begin()
+        shown = []
+        for packet in container.demux(video=0):
+            try:
+                shown += handover.decode(packet)
+            except av.error.ExternalError:
+                counts["corrupt_packets"] += 1  # as the source does
+    assert [frame.pts for frame in shown] == [frame.pts for frame in VideoFile(path)]
+    assert +counts == {"hardware_failures": 1}
+
+
+def test_a_cut_is_found_on_hardware_too(tmp_path: Path, fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     path = footage(tmp_path / "a.mp4")
     expected = list(VideoFile(path, start=0.5, end=1.2))
     fake([False] * 9 + [True] * 99)
-    assert planes_equal(list(VideoFile(path, start=0.5, end=1.2, hardware="fake", on_device=True)), expected)
+    begun: list[int] = []
+    begin = Handover.begin
+
+    def counted(self: Handover) -> None:
+        begun.append(len(begun))
+        begin(self)
+
+    monkeypatch.setattr(Handover, "begin", counted)
+    source = VideoFile(path, start=0.5, end=1.2, hardware="fake", on_device=True)
+    assert len(begun) >= 2, "when it is made, and after each seek"
+    assert planes_equal(list(source), expected)
