@@ -73,7 +73,7 @@ def open_on(path: Path, hardware: str, *, max_pixels: int, on_device: bool) -> O
     built = hwdevices_available()
     for name in [name for name in _AUTO if name in built] if automatic else [hardware]:
         try:
-            container = _open_with(path, name, max_pixels=max_pixels, on_device=on_device, fall_back=automatic)
+            container = _open_with(path, name, max_pixels=max_pixels, on_device=on_device)
         except SourceError as error:
             if not automatic:
                 plain.close()
@@ -86,12 +86,13 @@ def open_on(path: Path, hardware: str, *, max_pixels: int, on_device: bool) -> O
     return Opened(plain)
 
 
-def _open_with(path: Path, name: str, *, max_pixels: int, on_device: bool, fall_back: bool) -> InputContainer:
+def _open_with(path: Path, name: str, *, max_pixels: int, on_device: bool) -> InputContainer:
     owned = on_device and name == "cuda"
     reason, primary = "", {"primary_ctx": "1"}
     # A context that the network's runtime made first has other flags than FFmpeg wants: then the one of this thread.
     for options in (primary, {"primary_ctx": "0", "current_ctx": "1"}) if owned else ({},):
-        accel = HWAccel(name, allow_software_fallback=fall_back, options=dict(options), is_hw_owned=owned)
+        # FFmpeg's own fallback is silent: a format that the device does not know is for `Handover`, which says so.
+        accel = HWAccel(name, allow_software_fallback=False, options=dict(options), is_hw_owned=owned)
         try:
             container = open_media(path, max_pixels=max_pixels, hardware=accel)
         except SourceUnreadable as error:  # the file itself was opened before: this is the device
