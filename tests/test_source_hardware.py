@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 from collections import Counter
@@ -222,6 +223,22 @@ def test_another_place_of_the_file_has_frames_and_packets_of_its_own(tmp_path: P
                 counts["corrupt_packets"] += 1  # as the source does
     assert [frame.pts for frame in shown] == [frame.pts for frame in VideoFile(path)]
     assert +counts == {"hardware_failures": 1}
+
+
+def test_a_failure_while_the_beginning_is_looked_for_is_told_too(tmp_path: Path) -> None:
+    with av.open(str(footage(tmp_path / "a.mp4"))) as container:
+        context = container.streams.video[0].codec_context
+        counts: Counter[str] = Counter()
+        handover = Handover(Fake(None, itertools.repeat(True)), context, name="fake", counts=counts)
+        for packet in itertools.islice(container.demux(video=0), 3):
+            with contextlib.suppress(av.error.ExternalError):
+                handover.decode(packet)
+        counts.clear()  # as the source does before it looks from further back
+        container.seek(0)
+        handover.begin()
+        shown = [frame for packet in container.demux(video=0) for frame in handover.decode(packet)]
+    assert len(shown) == 40
+    assert counts == {"hardware_failures": 1}
 
 
 def test_a_cut_is_found_on_hardware_too(tmp_path: Path, fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:

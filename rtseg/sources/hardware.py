@@ -198,6 +198,7 @@ class Handover:
         self._shown = None
         if self._failed:
             self._software.flush_buffers()
+            self._counts["hardware_failures"] = 1  # the source counts anew, too
 
     def _keep(self, packet: Packet[Any] | None, *, failed: bool) -> None:
         if packet is None:
