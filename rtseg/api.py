@@ -33,6 +33,7 @@ def run(
     threads: int | None = None,
     adaptive: bool | None = None,
     fused: bool | None = None,
+    hardware: str | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[Stats], None] | None = None,
 ) -> Stats:
@@ -62,6 +63,7 @@ def run(
         threads=threads,
         adaptive=adaptive,
         fused=fused,
+        hardware=hardware,
     )
     return build(configured).run(stop=stop, progress=progress)
 

@@ -99,8 +99,11 @@ def build(config: Config, *, more_sinks: Sequence[Sink] = ()) -> Job:
     with contextlib.ExitStack() as opened:
         card = store.find_card(config.model.name)
         pictures = bool(more_sinks) or any(not isinstance(sink, MaskSink | RecordSink) for sink in config.sinks)
+        # Held until the source has its own: FFmpeg must be on a GPU before ONNX Runtime is.
+        reserved = _reserve(config)
         pipeline = build_fused(config.model, card, build_pipeline(config, card=card, pictures=pictures))
-        source = build_source(config.source)
+        source = build_source(config.source, on_device=takes_device_frames(pipeline))
+        del reserved
         opened.callback(source.close)
         files = _files(config, source)
         names = _stems(files) if isinstance(config.source, ImageSource) else None
@@ -193,8 +196,13 @@ def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline 
     def on_device(path: Path) -> OrtEngine:
         return OrtEngine(path, **engine_settings(options, path))
 
+    def without_graph(path: Path) -> OrtEngine:
+        return OrtEngine(path, **{**engine_settings(options, path), "cuda_graph": False})
+
+    graphs = options.cuda_graph is not False and device in ("cuda", "tensorrt")
+    cautious, reference = without_graph if graphs else None, OrtEngine if device != "cpu" else None
     try:
-        return FusedPipeline(card, plain, on_device, reference=OrtEngine if device != "cpu" else None)
+        return FusedPipeline(card, plain, on_device, cautious=cautious, reference=reference)
     except ConfigError as error:
         if options.fused:
             raise
@@ -215,9 +223,26 @@ def fused_file(card: Card, size: Size) -> Path:
     return FusedPipeline(card, plain, OrtEngine).graph_file(Frame((grey, grey[::2, ::2], grey[::2, ::2]), colour))
 
 
-def build_source(options: SourceOptions) -> Source:
-    """A source, opened."""
+def takes_device_frames(pipeline: Pipeline | FusedPipeline) -> bool:
+    """Whether frames that are decoded on a CUDA device may stay there."""
+    if not isinstance(pipeline, FusedPipeline):
+        return False
+    return getattr(pipeline.plain.segmenter, "providers", ("cpu",))[0] in ("cuda", "tensorrt")
+
+
+def build_source(options: SourceOptions, *, on_device: bool = False) -> Source:
+    """A source, opened; on_device: a video that is decoded on hardware stays there, where the pipeline takes it."""
+    if on_device and isinstance(options, VideoSource) and options.hardware not in (None, "none"):
+        return _make("source", options, on_device=True)  # type: ignore[no-any-return]
     return _make("source", options)  # type: ignore[no-any-return]
+
+
+def _reserve(config: Config) -> object:
+    source, model = config.source, config.model
+    on_cuda = {"auto", "cuda", "tensorrt"} & set(model.providers or ()) and model.fused is not False
+    if not on_cuda or not isinstance(source, VideoSource) or source.hardware not in ("auto", "cuda"):
+        return None
+    return registry.import_target("rtseg.sources.hardware:reserve_cuda")()
 
 
 def build_effect(options: EffectOptions, card: Card) -> Effect:

@@ -41,7 +41,7 @@ class Section(BaseModel):
 
 
 class VideoSource(Section):
-    """A video file; start and end in seconds of its own time."""
+    """A video file; start and end in seconds of its own time; hardware: what decodes it, "none", "auto" or a device."""
 
     type: Literal["video"] = "video"
     path: AnyPath
@@ -49,6 +49,7 @@ class VideoSource(Section):
     end: NonNegative | None = None
     max_pixels: Positive | None = None
     threads: Positive | None = None
+    hardware: str | None = None
 
 
 class ImageSource(Section):

@@ -20,6 +20,12 @@ _CORE = ("numpy", "cv2", "av", "onnxruntime", "onnx", "pydantic", "rich", "typer
 _EXTRAS = {"skimage": ("demo", "the built-in sample"), "torch": ("train", "training")}
 _PACKAGES = {"skimage": ("scikit-image",), "cv2": ("opencv-python", "opencv-python-headless")}
 _DEVICES = Path("/dev")
+_HARDWARE = {
+    "cuda": "an NVIDIA GPU with an encoder, and its driver",
+    "vaapi": "an Intel or AMD GPU and its driver, and PyAV built with VAAPI: pip install --no-binary av av",
+    "videotoolbox": "macOS",
+}
+"""How to get the hardware of an encoder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,19 +164,22 @@ def _providers() -> list[Check]:
 
 
 def _codecs() -> list[Check]:
-    from rtseg.sinks.codecs import CODECS, has_encoder
+    from rtseg.sinks.codecs import CODECS
+    from rtseg.sinks.encoders import has_encoder, why_closed
 
-    return [
-        Check(codec.name, "ok", codec.encoder)
-        if has_encoder(codec)
-        else Check(
-            codec.name,
-            "broken" if codec.name == "h264" else "missing",
-            f"this FFmpeg has no {codec.encoder}",
-            fix="pip install --force-reinstall --only-binary av av",
-        )
-        for codec in CODECS.values()
-    ]
+    checks = []
+    for codec in CODECS.values():
+        if codec.hardware is not None:  # each is opened once: being listed is no proof
+            reason = why_closed(codec.name)
+            found = Check(codec.name, "ok", f"opens on {codec.hardware}")
+            checks.append(Check(codec.name, "missing", reason, fix=_HARDWARE[codec.hardware]) if reason else found)
+        elif has_encoder(codec):
+            checks.append(Check(codec.name, "ok", codec.encoder))
+        else:
+            state: State = "broken" if codec.name == "h264" else "missing"
+            fix = "pip install --force-reinstall --only-binary av av"
+            checks.append(Check(codec.name, state, f"this FFmpeg has no {codec.encoder}", fix=fix))
+    return checks
 
 
 def _cameras() -> list[Check]:

@@ -21,6 +21,7 @@ from rtseg.errors import (
     OutOfMemory,
     RtsegError,
 )
+from rtseg.gate import GATE
 from rtseg.providers import MEMORY, PROVIDERS, SHORT, Wishes
 from rtseg.sessions import NO_ROOM, SILENT, available_providers, first_line, open_session
 from rtseg.slots import Slots, Value, check_value, run_options
@@ -102,6 +103,9 @@ class OrtEngine:
     def providers(self) -> tuple[str, ...]:
         """Short names of the providers that the session really has, best first."""
         return tuple(SHORT.get(name, name) for name in self._session.get_providers())
+
+    gate = staticmethod(GATE.working)
+    """What copies between runs wait in, as its own do, while another thread captures."""
 
     @property
     def cuda_graph(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from typing import Any, NamedTuple, Self
 
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.device import DevicePicture
 from rtseg.errors import FrameError
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.ops.colour import Colour, merge_rgb, rgb_to_planes
@@ -33,6 +34,8 @@ JPEG = Colour("bt601", full_range=True)
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One picture as the decoder gave it: planar YUV, 8 bits, never copied and never converted on the way through.
+
+    A picture `on_device` has its planes there (`device`); `planes` then brings them to the host when first asked for.
 
     planes: Y (HxW), U and V (each ceil(H / sy) x ceil(W / sx); 4:2:0, 4:2:2 and 4:4:4 alike), uint8, read-only.
     colour: matrix and range of the planes. alpha: None, or coverage HxW, 0 clear .. 255 opaque, not premultiplied.
@@ -83,10 +86,33 @@ class Frame:
         """The same from OpenCV's BGR uint8 HxWx3."""
         return cls.from_rgb(bgr[..., ::-1] if bgr.ndim == 3 and bgr.shape[2] == 3 else bgr, **meta)
 
+    @classmethod
+    def on_device(cls, picture: DevicePicture, colour: Colour = BT709, **meta: Any) -> Self:
+        """A frame whose planes stay on a device; `meta` as in `Frame`, without alpha."""
+        frame = cls(_NOWHERE, colour, **meta)
+        object.__delattr__(frame, "planes")
+        frame._cache["device"] = picture
+        return frame
+
+    @property
+    def device(self) -> DevicePicture | None:
+        """The picture on its device, None for one on the host; NV12, 4:2:0, no alpha."""
+        return self._cache.get("device")
+
     @property
     def size(self) -> Size:
         """Width and height."""
+        if (picture := self._cache.get("device")) is not None:
+            return Size(*picture.size)
         height, width = self.planes[0].shape
+        return Size(width, height)
+
+    @property
+    def chroma_size(self) -> Size:
+        """Width and height of U and V."""
+        if (picture := self.device) is not None:
+            return Size(picture.size[0] // 2, picture.size[1] // 2)
+        height, width = self.planes[1].shape
         return Size(width, height)
 
     @property
@@ -135,20 +161,51 @@ class Frame:
         """The same moment with other pixels: index, pts, colour and times are kept."""
         return replace(self, planes=planes, alpha=alpha)
 
+    def with_device(self, picture: DevicePicture) -> Frame:
+        """The same moment with other pixels, which lie on a device."""
+        return type(self).on_device(picture, **self._moment())
+
+    def arrived_at(self, seconds: float) -> Frame:
+        """The same picture, had at another time of `time.monotonic()`."""
+        if (picture := self.device) is not None:
+            return type(self).on_device(picture, **{**self._moment(), "arrived": seconds})
+        return replace(self, arrived=seconds)
+
+    def _moment(self) -> dict[str, Any]:
+        names = (each.name for each in fields(self) if each.init)
+        return {name: getattr(self, name) for name in names if name not in ("planes", "alpha")}
+
     def _chroma(self, size: tuple[int, int]) -> tuple[U8, U8]:
         _, u, v = self.planes
         return resize(u, size), resize(v, size)
 
     def __repr__(self) -> str:
         width, height = self.size
+        where = shapes_of(self.planes) if self.device is None else f"on device {self.device.device}"
         return (
-            f"Frame({width}x{height} {shapes_of(self.planes)} {self.colour.matrix}"
+            f"Frame({width}x{height} {where} {self.colour.matrix}"
             f"{' full' if self.colour.full_range else ''}{' alpha' if self.alpha is not None else ''}, "
             f"index={self.index}, pts={self.pts}, time_base={self.time_base}, epoch={self.epoch})"
         )
 
 
+class _OnDevice:
+    """`Frame.planes` where the picture is on a device: asked only for what an instance does not have itself."""
+
+    def __get__(self, frame: Frame | None, _: type[Frame]) -> Any:
+        if frame is None or (picture := frame.device) is None:
+            raise AttributeError("planes")
+        y, u, v = picture.planes
+        object.__setattr__(frame, "planes", (_read_only(y), _read_only(u), _read_only(v)))
+        return frame.planes
+
+
+# Set here, for the dataclass would take it for a default. Frames on the host pay nothing for it, unlike __getattr__,
+# which makes every attribute of a class slower.
+Frame.planes = _OnDevice()  # type: ignore[assignment]
+
 _U8 = np.dtype(np.uint8)
+_NOWHERE = (np.zeros((2, 2), np.uint8), np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint8))
 
 
 def _read_only(plane: U8) -> U8:

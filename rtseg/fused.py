@@ -43,15 +43,19 @@ def fuse(
     size: tuple[int, int],
     colour: Colour,
     layout: Layout = "nv12",
+    pitch: int | None = None,
     steady: bool = False,
     refine: bool = False,
 ) -> onnx.ModelProto:
     """One graph for frames of `size` (width, height, even) in `colour`, 4:2:0, with all `layers`, bottom first.
 
-    Inputs: `y` uint8 1x1xHxW; "nv12": `uv` uint8 1xH/2xW/2x2, "i420": `u` and `v` 1x1xH/2xW/2; for each layer that
-    paints a picture the same with `picture0_` and on before. Outputs: `out_` and the same; `masks`, uint8 1xRxhxw, the
-    regions in the card's order; `sums`, float32, a number for each output of the network, which is finite where all of
-    it is: levels alone would hide NaN and infinity.
+    Inputs, uint8: "nv12": `y` HxW and `uv` H/2xW/2x2, as DLPack gives planes of a device; "i420": `y` 1x1xHxW, `u` and
+    `v` 1x1xH/2xW/2. For each layer that paints a picture the same with `picture0_` and on before. Outputs: `out_` and
+    the same; `masks`, uint8 1xRxhxw, the regions in the card's order; `sums`, float32, a number for each output of the
+    network, which is finite where all of it is: levels alone would hide NaN and infinity.
+
+    pitch: bytes from one line of the frame's "nv12" planes to the next, where lines have padding: `y` is then HxP and
+    `uv` H/2xP/2x2, so that nothing has to close the gaps first. Pictures and outputs have none.
 
     steady: smooth the masks over time where nothing moves (`TemporalSmooth` without flow), with the past as inputs
     `past_masks`, `past_luma` and `known` (float32 1x1x1x1, 0 for no past) and outputs `next_masks` and `next_luma`.
@@ -61,7 +65,7 @@ def fuse(
         raise ModelRejected(f"a fused graph takes frames of even sides, not {size[0]}x{size[1]}: crop, or run unfused")
     graph = GraphBuilder()
     ports = _Ports(graph, size, layout)
-    luma, chroma = ports.take("")
+    luma, chroma = ports.take("", pitch)
     masks = _masks(graph, card, weights, luma, chroma, colour)
     if steady:
         masks = _steadied(graph, ports, masks, luma)
@@ -86,28 +90,36 @@ class _Ports:
         self.pictures = 0
         self._half = (size[0] // 2, size[1] // 2)
 
-    def take(self, prefix: str) -> tuple[Value, Value]:
+    def take(self, prefix: str, pitch: int | None = None) -> tuple[Value, Value]:
         """Declare the planes of a frame as inputs; luma, and chroma as 2 channels, as float32."""
         graph, (width, height) = self.graph, self._half
+        if self.layout == "nv12":
+            line, lines = pitch or self.size[0], self.size[1]
+            self.inputs += [_port(f"{prefix}y", lines, line), _port(f"{prefix}uv", height, line // 2, 2)]
+            # Cast before all else: it is the one operator that every provider has for bytes.
+            levels = [graph.op("Cast", f"{prefix}{name}", to=TensorProto.FLOAT) for name in ("y", "uv")]
+            y = graph.op("Reshape", levels[0], graph.shape(1, 1, lines, line))
+            planar = graph.op("Transpose", levels[1], perm=[2, 0, 1])
+            uv = graph.op("Reshape", planar, graph.shape(1, 2, height, line // 2))
+            luma = graph.crop(Value(y, 1, (line, lines)), (0, 0, *self.size))
+            return luma, graph.crop(Value(uv, 2, (line // 2, height)), (0, 0, *self._half))
         self.inputs.append(_port(f"{prefix}y", 1, 1, *self.size[::-1]))
         luma = graph.floats(Value(f"{prefix}y", 1, self.size))
-        if self.layout == "nv12":
-            self.inputs.append(_port(f"{prefix}uv", 1, height, width, 2))
-            planar = graph.op("Transpose", f"{prefix}uv", perm=[0, 3, 1, 2])
-            return luma, graph.floats(Value(planar, 2, self._half))
         self.inputs += [_port(f"{prefix}{name}", 1, 1, height, width) for name in "uv"]
         return luma, graph.floats(graph.stack([Value(f"{prefix}{name}", 1, self._half) for name in "uv"]))
 
     def give(self, prefix: str, luma: Value, chroma: Value) -> None:
         """Declare planes as outputs."""
         graph, (width, height) = self.graph, self._half
+        if self.layout == "nv12":
+            packed = graph.op("Transpose", chroma.name, perm=[0, 2, 3, 1])
+            for name, plane, shape in (("y", luma.name, self.size[::-1]), ("uv", packed, (height, width, 2))):
+                flat = graph.op("Reshape", plane, graph.shape(*shape))
+                graph.rename(graph.op("Cast", flat, to=TensorProto.UINT8), f"{prefix}{name}")
+                self.outputs.append(_port(f"{prefix}{name}", *shape))
+            return
         graph.rename(graph.bytes(luma).name, f"{prefix}y")
         self.outputs.append(_port(f"{prefix}y", 1, 1, *self.size[::-1]))
-        if self.layout == "nv12":
-            packed = graph.op("Transpose", graph.bytes(chroma).name, perm=[0, 2, 3, 1])
-            graph.rename(packed, f"{prefix}uv")
-            self.outputs.append(_port(f"{prefix}uv", 1, height, width, 2))
-            return
         for index, name in enumerate("uv"):
             graph.rename(graph.bytes(graph.channel(chroma, index)).name, f"{prefix}{name}")
             self.outputs.append(_port(f"{prefix}{name}", 1, 1, height, width))

@@ -56,17 +56,19 @@ def configure(
     threads: int | None = None,
     adaptive: bool | None = None,
     fused: bool | None = None,
+    hardware: str | None = None,
 ) -> Config:
     """A run from options, over those of a file if there is one. Raises ConfigError.
 
     input: a video, a picture, a folder of pictures, "sample", "synthetic:GRAPH", or a list of pictures. output: a
     video, a folder, or a picture for a picture. overlay: "road", "all" or names joined by commas. filters: names
-    joined by commas, or "none". Where neither file nor options name a model it is "portrait", or "road" for an
-    overlay without a background; where no effect is named and there is an output, portrait blurs the background and
-    any other model gets an overlay of all it knows.
+    joined by commas, or "none". hardware: what decodes a video, "none", "auto" or a device such as "cuda". Where
+    neither file nor options name a model it is "portrait", or "road" for an overlay without a background; where no
+    effect is named and there is an output, portrait blurs the background and any other model gets an overlay of all
+    it knows.
     """
     base = config if isinstance(config, Config) else Config() if config is None else read_config(config)
-    source = _source(base.source, input, start, end)
+    source = _decoded_on(hardware, _source(base.source, input, start, end))
     effects = _effects(base.effects, background, overlay)
     if model is None and "name" not in base.model.model_fields_set:
         kinds = {type(effect) for effect in effects or ()}
@@ -98,6 +100,14 @@ def _path(given: AnyPath) -> Path:
 def _changed(section: S, **values: Any) -> S:
     """The section with the values that are not None; the others stay."""
     return section.model_copy(update={key: value for key, value in values.items() if value is not None})
+
+
+def _decoded_on(hardware: str | None, source: SourceOptions | None) -> SourceOptions | None:
+    if hardware is None:
+        return source
+    if not isinstance(source, VideoSource):
+        raise ConfigError(f"hardware {hardware!r} decodes videos: this input is none, so leave it out")
+    return _changed(source, hardware=hardware)
 
 
 def _source(

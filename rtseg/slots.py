@@ -8,10 +8,9 @@ read-only mappings. Two slots take turns, so that what one gave can still be rea
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -20,8 +19,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from rtseg.errors import InferenceFailed
+from rtseg.gate import GATE
 
-__all__ = ["GATE", "Gate", "Slot", "Slots", "Value", "run_options"]
+__all__ = ["Slot", "Slots", "Value", "run_options"]
 
 Value: TypeAlias = Any
 """An `onnxruntime.OrtValue`: a tensor on the device, or on the host where the engine runs there."""
@@ -30,50 +30,6 @@ Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
 _WARMUPS = 2  # runs before a capture: the second may still allocate, which no capture can (onnxruntime#15005)
 _NO_CAPTURE = -1  # ONNX Runtime's graph id for a run that is neither captured nor replayed
-
-
-class Gate:
-    """Lets a capture run alone in the process, and everything else that touches a device at the same time.
-
-    CUDA captures in global mode: an allocation or a synchronous copy in another thread meanwhile ends the capture
-    and fails itself (error 900).
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._working = 0
-        self._capturing = False
-
-    @contextlib.contextmanager
-    def working(self) -> Iterator[None]:
-        """Together with others, never during a capture."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._capturing)
-            self._working += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._working -= 1
-                self._changed.notify_all()
-
-    @contextlib.contextmanager
-    def capturing(self) -> Iterator[None]:
-        """Alone."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._capturing)
-            self._capturing = True  # whoever comes now waits; who is at work ends
-            self._changed.wait_for(lambda: not self._working)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._capturing = False
-                self._changed.notify_all()
-
-
-GATE = Gate()
-"""Of all sessions of this process."""
 
 
 def run_options(graph: int, *, severity: int) -> Any:

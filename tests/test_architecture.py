@@ -14,15 +14,18 @@ from rtseg.registry import BUILTIN
 PACKAGE = Path(rtseg.__file__).parent
 LAYERS: list[set[str]] = [
     {"errors", "ops"},
+    {"device"},
     {"frame"},
     {"results"},
     {"types"},
-    {"stats", "engine", "sessions", "slots", "providers", "watchdog", "compositor"}
+    {"stats", "engine", "sessions", "slots", "gate", "providers", "watchdog", "compositor"}
     | {"cards", "datasets", "channel", "fused"},
     {"store"},
     {"download", "prebuilt", "sources", "segmenters", "filters", "effects", "sinks", "driving"},
     {"adaptive", "selftest"},
     {"pipeline"},
+    {"device_engine"},
+    {"fused_device"},
     {"fused_pipeline"},
     {"runner"},
     {"registry"},
@@ -35,7 +38,7 @@ LAYERS: list[set[str]] = [
 """Lowest first. A module may import from lower layers, from its own folder's shared parts, and from nothing else."""
 
 CONFINED = {
-    "onnxruntime": {"engine", "sessions", "slots", "doctor"},
+    "onnxruntime": {"engine", "sessions", "slots", "device_engine", "doctor"},
     "av": {"sources", "sinks", "service"},
     "torch": {"train"},
     "typer": {"cli"},

@@ -10,11 +10,31 @@ import pytest
 from commands import portrait_photo
 from fakes import ListSink, SquareSegmenter
 
+import rtseg.build
 from rtseg import store
-from rtseg.build import build, build_fused, build_pipeline, default_effects, default_filters
-from rtseg.config import BackgroundEffect, Config, ModelOptions, OverlayEffect, RefineFilter, SmoothFilter, parse_config
+from rtseg.build import (
+    build,
+    build_fused,
+    build_pipeline,
+    build_source,
+    default_effects,
+    default_filters,
+    takes_device_frames,
+)
+from rtseg.config import (
+    BackgroundEffect,
+    Config,
+    ModelOptions,
+    OverlayEffect,
+    RefineFilter,
+    SampleSource,
+    SmoothFilter,
+    VideoSource,
+    parse_config,
+)
 from rtseg.effects.background import Background
 from rtseg.effects.overlay import Overlay
+from rtseg.engine import OrtEngine
 from rtseg.errors import ConfigError, ModelNotFound, SinkError, SourceNotFound
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.pipeline import Pipeline
@@ -96,6 +116,50 @@ def test_a_device_gets_fused_frames_unless_the_effects_cannot_be() -> None:
     assert build_fused(ModelOptions(name="portrait", fused=False), card, blur) is blur
     on_cpu = Pipeline(SquareSegmenter(), effects=[Background(Blur())])
     assert build_fused(model, card, on_cpu) is on_cpu
+
+
+def test_frames_stay_on_the_device_only_for_a_fused_network_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnDevice(SquareSegmenter):
+        providers = ("cuda", "cpu")
+
+    opened: list[dict[str, Any]] = []
+    monkeypatch.setattr(rtseg.build, "_make", lambda kind, options, **more: opened.append(more))
+    card, model = store.find_card("portrait"), ModelOptions(name="portrait")
+    fused = build_fused(model, card, Pipeline(OnDevice(), effects=[Background(Blur())]))
+    monkeypatch.delattr(OrtEngine, "memory", raising=False)
+    assert not takes_device_frames(fused), "its engine takes no arrays of a device"
+    monkeypatch.setattr(OrtEngine, "memory", None, raising=False)
+    assert takes_device_frames(fused)
+    assert not takes_device_frames(Pipeline(OnDevice()))
+    on_cpu = Pipeline(SquareSegmenter(), effects=[Background(Blur())])
+    assert not takes_device_frames(build_fused(ModelOptions(name="portrait", fused=True), card, on_cpu))
+    for hardware, on_device in (("cuda", True), ("auto", True), ("cuda", False), ("none", True), (None, True)):
+        build_source(VideoSource(path=Path("in.mp4"), hardware=hardware), on_device=on_device)
+    build_source(SampleSource(), on_device=True)
+    assert opened == [{"on_device": True}, {"on_device": True}, {}, {}, {}, {}]
+
+
+def test_ffmpeg_is_on_the_gpu_before_the_network_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    monkeypatch.setattr("rtseg.sources.hardware.reserve_cuda", lambda: order.append("ffmpeg"))
+
+    def build_pipeline(*_: Any, **__: Any) -> Any:
+        order.append("network")
+        raise ConfigError("enough")
+
+    monkeypatch.setattr(rtseg.build, "build_pipeline", build_pipeline)
+    video = {"type": "video", "path": "in.mp4", "hardware": "auto"}
+    for source, model, expected in (
+        (video, {"providers": ["cuda"]}, ["ffmpeg", "network"]),
+        (video, {"providers": ["auto"]}, ["ffmpeg", "network"]),
+        (video, {"providers": ["cuda"], "fused": False}, ["network"]),
+        (video, {}, ["network"]),
+        ({**video, "hardware": "none"}, {"providers": ["cuda"]}, ["network"]),
+    ):
+        order.clear()
+        with pytest.raises(ConfigError, match="enough"):
+            build(parse_config({"source": source, "model": model, "sinks": [{"type": "null"}]}))
+        assert order == expected
 
 
 def painted(paint: str) -> list[int]:

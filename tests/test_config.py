@@ -15,7 +15,7 @@ from rtseg.errors import ConfigError
 from rtseg.registry import BUILTIN, Entry, Kind
 
 # Constructor parameters that are no options but come from elsewhere, and options that choose a constructor.
-GIVEN = {("sink", "video"): {"info"}}
+GIVEN = {("sink", "video"): {"info"}, ("source", "video"): {"on_device"}}
 CHOOSING = {("effect", "overlay"): {"preset"}}
 
 

@@ -60,7 +60,7 @@ def run_fused(
 def planes_of(frame: Frame, prefix: str, layout: Layout) -> dict[str, Any]:
     y, u, v = frame.planes
     if layout == "nv12":
-        return {f"{prefix}y": y[None, None], f"{prefix}uv": np.stack([u, v], axis=-1)[None]}
+        return {f"{prefix}y": y, f"{prefix}uv": np.stack([u, v], axis=-1)}
     return {f"{prefix}{name}": plane[None, None] for name, plane in zip("yuv", (y, u, v), strict=True)}
 
 

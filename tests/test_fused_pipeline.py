@@ -124,6 +124,16 @@ def test_a_device_that_gives_the_frame_before_is_left_loudly(caplog: pytest.LogC
     assert len(caplog.records) == 1
 
 
+def test_a_device_that_fails_with_cuda_graphs_is_tried_without(caplog: pytest.LogCaptureFixture) -> None:
+    fused = FusedPipeline(CARD, plain(), Stale, cautious=OrtEngine, reference=OrtEngine)
+    expected = plain()
+    for frame in frames(2):
+        found, right = fused(frame).picture.planes[0].astype(int), expected(frame).picture.planes[0]
+        assert int(np.abs(found - right).max()) <= 2
+    assert fused.counts == {"without_cuda_graph": 1}
+    assert "tried again without CUDA graphs" in caplog.text
+
+
 def test_a_frame_that_fails_is_made_by_the_cpu_and_three_in_a_row_end_it(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

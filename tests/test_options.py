@@ -142,3 +142,12 @@ def test_filters_none_is_no_filter() -> None:
 def test_what_cannot_be_meant_is_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         configure(**arguments)  # type: ignore[arg-type]
+
+
+def test_hardware_decodes_videos_and_nothing_else() -> None:
+    assert configure("a.mp4", hardware="auto").source == VideoSource(path=Path("a.mp4"), hardware="auto")
+    assert configure(config=FILE, hardware="cuda").source == VideoSource(
+        path=Path("file.mp4"), threads=2, hardware="cuda"
+    )
+    with pytest.raises(ConfigError, match="hardware 'cuda' decodes videos: this input is none"):
+        configure("photo.jpg", hardware="cuda")

@@ -29,7 +29,7 @@ def test_a_name_and_the_encoders_options_are_read(text: str, choice: CodecChoice
     ("text", "message"),
     [
         ("", "unknown codec ''"),
-        ("H264", "unknown codec 'H264': use auto, h264, h265, av1, vp9 or prores4444"),
+        ("H264", "unknown codec 'H264': use auto, h264, h265, av1, vp9, prores4444, h264_nvenc,"),
         ("h264:", "codec option ''"),
         ("h264:crf", "codec option 'crf' of 'h264:crf' is not key=value"),
         ("h264:crf=", "is not key=value"),

@@ -14,7 +14,7 @@ from faulty import NO_ROOM, Faults, install
 from rtseg import store
 from rtseg.engine import OrtEngine
 from rtseg.errors import ConfigError, InferenceFailed, InferenceTimeout, OutOfMemory
-from rtseg.slots import Gate
+from rtseg.gate import Gate
 
 RAMP = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
 

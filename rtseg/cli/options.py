@@ -37,6 +37,10 @@ Providers: TypeAlias = Annotated[
 Threads: TypeAlias = Annotated[
     int | None, typer.Option(help="Threads of the network; usually 1.", metavar="NUMBER", min=1)
 ]
+Hardware: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="What decodes a video: none (usual), auto, or a device such as cuda.", metavar="NAME"),
+]
 ConfigFile: TypeAlias = Annotated[
     Path | None, typer.Option(help="A TOML file; options given here go before it.", metavar="FILE.toml")
 ]

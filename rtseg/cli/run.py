@@ -12,6 +12,7 @@ from rtseg.cli.options import (
     ConfigFile,
     End,
     Filters,
+    Hardware,
     Input,
     Json,
     Model,
@@ -43,7 +44,7 @@ def run(
     codec: Annotated[
         str | None,
         typer.Option(
-            help="h264, h265, av1, vp9 or prores4444, with options of the encoder: h264:crf=18,preset=fast.",
+            help="h264, h265, av1, vp9, prores4444 or h264_nvenc, with the encoder's options: h264:crf=18,preset=fast.",
             metavar="NAME[:key=value,...]",
         ),
     ] = None,
@@ -65,6 +66,7 @@ def run(
         bool | None,
         typer.Option(help="Make whole frames by one graph; by default where the network runs on a GPU."),
     ] = None,
+    hardware: Hardware = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -95,6 +97,7 @@ def run(
             threads=threads,
             adaptive=adaptive,
             fused=fused,
+            hardware=hardware,
         )
     )
     stats, code = run_job(job, quiet=quiet or json)

@@ -207,7 +207,7 @@ class _Fit:
         self._fitted: Frame | None = None
 
     def __call__(self, picture: Frame, frame: Frame) -> Frame:
-        chroma = (frame.planes[1].shape[1], frame.planes[1].shape[0])
+        chroma = frame.chroma_size
         key = (frame.size, chroma, frame.colour)
         if self._fitted is None or self._picture is not picture or key != self._key:
             # Converted at the smaller of the two sizes.

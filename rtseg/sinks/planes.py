@@ -1,5 +1,6 @@
 """A frame's planes as the `av.VideoFrame` that an encoder wants, with one copy at most.
 
+A picture on the encoder's own device is handed over as it lies there.
 4:2:0 planes that lie one after the other in memory (the compositor makes them so) are handed over as they are.
 Others are copied into a frame that is kept. Other subsamplings, sizes and colours go through one `VideoReformatter`.
 """
@@ -10,9 +11,11 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.frame import CudaContext
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from rtseg.device import CUDA, DevicePicture
 from rtseg.ops.arrays import U8
 from rtseg.types import Colour, Frame, Size
 
@@ -31,9 +34,24 @@ class Converter:
     numbers by repeating the last column and row. A frame of another size is scaled into the first one's, its shape
     kept, with black bars (clear ones where there is alpha). The returned frame is valid until the next call: the
     encoder must have copied it by then.
+
+    takes: DLPack's type of device whose pictures the encoder takes where they lie; `on_device` says whether the first
+    is such a one. Those may be kept by the encoder for as long as it likes; all others come as `format` all the same.
     """
 
-    def __init__(self, first: Frame, format: str, *, even: bool, colour: Colour) -> None:  # noqa: A002
+    def __init__(
+        self,
+        first: Frame,
+        format: str,  # noqa: A002
+        *,
+        even: bool,
+        colour: Colour,
+        takes: int | None = None,
+    ) -> None:
+        picture = first.device
+        self.on_device = picture is not None and picture.device[0] == takes and first.colour == colour
+        self._device = None if picture is None else picture.device
+        self._context: CudaContext | None = None
         self.shown = first.size
         self.size = Size(*(side + side % 2 for side in first.size)) if even else first.size
         self.format = format
@@ -44,6 +62,9 @@ class Converter:
 
     def __call__(self, frame: Frame) -> av.VideoFrame:
         """`frame` for the encoder; pts, duration and picture type are for the caller to set."""
+        picture = frame.device if self.on_device and frame.colour == self.colour else None
+        if picture is not None and picture.device == self._device and frame.size == self.shown:
+            return self._hand_over(picture)
         native = _FORMATS[_subsampling(frame), self._alpha and not _deep(self.format)]
         same_size = frame.size == self.shown
         if same_size and native == self.format and frame.colour == self.colour:
@@ -52,6 +73,18 @@ class Converter:
             return self._reformat(self._stage(frame, self.size, native), frame, self.size)
         inner = _fit(frame.size, self.size)
         return self._letterbox(self._reformat(self._stage(frame, frame.size, native), frame, inner), inner)
+
+    @property
+    def pixels(self) -> str:
+        """FFmpeg's name of what the encoder gets, as its context must say."""
+        if not self.on_device or self._device is None:
+            return self.format
+        return "cuda" if self._device[0] == CUDA else "nv12"
+
+    def _hand_over(self, picture: DevicePicture) -> av.VideoFrame:
+        if picture.device[0] == CUDA and self._context is None:  # one for all, for the encoder stays with the first
+            self._context = CudaContext(device_id=picture.device[1])
+        return av.VideoFrame.from_dlpack((picture.y, picture.uv), format="nv12", cuda_context=self._context)
 
     def _fits(self, frame: Frame) -> bool:
         return self.format == "yuv420p" and self.size == frame.size and _contiguous(frame.planes)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any, Self, assert_never
 
@@ -17,11 +18,13 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from rtseg.errors import ConfigError, SinkError
+from rtseg.gate import GATE
 from rtseg.sinks.audio import AudioCopy
-from rtseg.sinks.codecs import Codec, CodecChoice, Container, choose, container_of, is_fast, parse_codec
+from rtseg.sinks.codecs import Codec, CodecChoice, Container, choose, container_of, parse_codec
+from rtseg.sinks.encoders import check_encoder, encoder_on, threads_for, uploader_of
 from rtseg.sinks.files import PartFile
 from rtseg.sinks.planes import FULL, H273, LIMITED, Converter
-from rtseg.types import Colour, Frame, Output, Size, StreamInfo
+from rtseg.types import Colour, Frame, Output, StreamInfo
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +41,8 @@ class VideoWriter:
     """Encodes each output's picture into a file, and keeps the input's audio, packet for packet.
 
     path: its ending decides the container: .mp4, .m4v, .mov, .mkv or .webm. codec: a choice, or text for
-    `parse_codec`; "auto" goes by the container and by whether the first picture has alpha. info: of the source, for
+    `parse_codec`; "auto" goes by the container and by whether the first picture has alpha or is on a device whose own
+    encoder works: there it stays, and `notes` say so where it has to leave. info: of the source, for
     the audio (none is copied without it), the cut, the rate and the shape of pixels.
 
     The file is made at the first frame, as `<path>.part`, and gets its name when closed; without a frame there is
@@ -70,7 +74,7 @@ class VideoWriter:
         self._info = StreamInfo("") if info is None else info
         self._choice = parse_codec(codec) if isinstance(codec, str) else codec
         self._container = container_of(path)
-        choose(self._choice, self._container)
+        check_encoder(choose(self._choice, self._container))
         self._file = PartFile(path, inputs=(self._info.name, self._info.audio))
         self._with_audio = audio and self._info.audio is not None
         self._encoding: _Encoding | None = None
@@ -83,8 +87,9 @@ class VideoWriter:
             raise self._error or SinkError(f"{self._file.path} is closed: nothing more can be written to it")
         try:
             if self._encoding is None:
-                self._encoding = self._open(output.picture)
-            self._encoding.write(output.picture)
+                self._begin(output.picture)
+            else:
+                self._encoding.write(output.picture)
         except (OSError, av.error.FFmpegError) as error:
             raise self._fail(error) from error
         self.frames += 1
@@ -103,8 +108,38 @@ class VideoWriter:
             raise self._fail(error) from error
         self._file.publish()
 
-    def _open(self, first: Frame) -> _Encoding:
-        codec = choose(self._choice, self._container, alpha=first.alpha is not None)
+    def _begin(self, first: Frame) -> None:
+        """Write the first frame, by whatever encodes from here on."""
+        device, left = first.device, ""
+        if device is not None and self._choice.name == "auto":
+            codec, left = encoder_on(device.device[0], self._choice, self._container)
+            if codec is not None:
+                try:
+                    self._begin_with(codec, first)
+                except (ConfigError, OSError, av.error.FFmpegError) as error:
+                    if self._encoding is not None:
+                        raise
+                    left = f"{codec.name} fails ({error})"
+                else:
+                    log.info("pictures are encoded on their device, by %s", codec.name)
+                    return
+        codec = choose(self._choice, self._container, alpha=device is None and first.alpha is not None)
+        self._begin_with(codec, first)
+        if left:
+            self.notes.append(f"pictures left their device to be encoded by {codec.encoder}: {left}")
+
+    def _begin_with(self, codec: Codec, first: Frame) -> None:
+        self._encoding = self._open(first, codec)
+        try:
+            self._encoding.write(first)
+        except BaseException:
+            if not self._encoding.begun:  # nothing can be played: as if it had never been opened
+                self._encoding.abandon()
+                self._encoding = None
+                self._file.discard()
+            raise
+
+    def _open(self, first: Frame, codec: Codec) -> _Encoding:
         audio = None
         if self._with_audio and self._info.audio is not None:
             audio = AudioCopy(self._info.audio, zero=_zero(self._info, first), end=_fraction(self._info.end))
@@ -157,10 +192,11 @@ class _Encoding:
         self._gap = 0
         self._key: int | None = None
         self._durations: deque[tuple[int, int]] = deque()
+        self.begun = False
         alpha = first.alpha is not None
         colour = first.colour if codec.full_range else Colour(first.colour.matrix)
         pixels = codec.alpha_format if alpha and codec.alpha_format else codec.format
-        self._convert = Converter(first, pixels, even=codec.even, colour=colour)
+        self._convert = Converter(first, pixels, even=codec.even, colour=colour, takes=codec.takes)
         if min(self._convert.size) < codec.least:
             raise ConfigError(
                 f"{codec.name} needs sides of at least {codec.least} pixels, not {first.size.width}x"
@@ -169,12 +205,15 @@ class _Encoding:
         scale = _movie_timescale(self._tick, () if audio is None else audio.time_bases)
         options = _container_options(container, seekable=not file.direct, movie_timescale=scale)
         self._out = av.open(str(file.part), "w", format=container, container_options=options)
-        self._stream = self._add_stream(codec, choice, info, pixels, colour)
+        self._choice, self._codec = choice, codec
+        self._gate = contextlib.nullcontext if codec.takes is None else GATE.working
+        self._stream = self._add_stream(info, colour)
         if alpha and codec.name == "vp9":
             self._stream.metadata["alpha_mode"] = "1"
         if audio is not None:
             audio.attach(self._out)
-        self._out.start_encoding()
+        if not self._convert.on_device:
+            self._start()
 
     def write(self, frame: Frame) -> None:
         """Encode and mux one frame, with the audio up to it."""
@@ -194,7 +233,9 @@ class _Encoding:
         picture.pict_type = PictureType.I if due else PictureType.NONE
         if due:
             self._key = pts
-        self._mux(self._stream.codec_context.encode(picture))
+        with self._gate():
+            packets = self._stream.codec_context.encode(picture) if self.begun else self._start(picture)
+        self._mux(packets)
 
     def finish(self) -> None:
         """Write all that is held back."""
@@ -247,24 +288,23 @@ class _Encoding:
             except (ValueError, av.error.InvalidDataError) as error:
                 self._audio.drop(packet, error)
 
-    def _add_stream(
-        self, codec: Codec, choice: CodecChoice, info: StreamInfo, pixels: str, colour: Colour
-    ) -> VideoStream:
+    def _add_stream(self, info: StreamInfo, colour: Colour) -> VideoStream:
+        codec, choice = self._codec, self._choice
         rate = info.rate if info.rate is not None and info.rate > 0 else Fraction(30)
         rate = rate.limit_denominator(1001)
         os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes its settings to standard error otherwise
         held_back = max(1, int(rate * _ENCODER))
         options = {**codec.options, **choice.options}
         options = {**codec.options, **codec.delay(held_back, options), **choice.options}
-        threads = _threads(options.pop("threads", None), options, self._convert.size)
+        threads = threads_for(options.pop("threads", None), options, self._convert.size)
         try:
-            stream = self._out.add_stream(codec.encoder, rate=rate, options=options)
-        except (ValueError, av.error.FFmpegError) as error:
+            stream = self._out.add_stream(codec.encoder, rate=rate, options=options, hwaccel=uploader_of(codec))
+        except (ValueError, NotImplementedError, av.error.FFmpegError) as error:
             raise ConfigError(f"{codec.name} is not in this FFmpeg ({error}): choose another codec") from error
         assert isinstance(stream, VideoStream)
         context = stream.codec_context
         context.width, context.height = self._convert.size
-        context.pix_fmt = pixels
+        context.pix_fmt = "nv12" if context.is_hwaccel else self._convert.pixels
         context.time_base = self._tick
         context.gop_size = max(1, math.ceil(rate))
         context.thread_count = threads
@@ -274,8 +314,18 @@ class _Encoding:
         if info.sample_aspect_ratio:
             context.sample_aspect_ratio = info.sample_aspect_ratio
         stream.time_base = Fraction(1, self._tick.denominator)
+        return stream
+
+    def _start(self, first: av.VideoFrame | None = None) -> list[Packet[Any]]:
+        """Open the encoder and the file; an encoder on a device learns from its first picture which device that is."""
+        context, codec, choice = self._stream.codec_context, self._codec, self._choice
+        options = dict(context.options)
+        packets: list[Packet[Any]] = []
         try:
-            context.open()
+            if first is None:
+                context.open()
+            else:
+                packets = context.encode(first)
         except (ValueError, av.error.FFmpegError) as error:
             raise ConfigError(f"the encoder {codec.encoder} refuses its options {options}: {error}") from error
         if unknown := [key for key in choice.options if key in context.options]:
@@ -283,22 +333,9 @@ class _Encoding:
                 f"the encoder {codec.encoder} has no option {unknown[0]!r}: "
                 f"leave it out (ffmpeg -h encoder={codec.encoder} lists them)"
             )
-        return stream
-
-
-def _threads(wish: str | None, options: Mapping[str, str], size: Size) -> int:
-    """How many slices of a frame are encoded side by side: they hold no frame back and take little memory.
-
-    x264's fast presets take 13 % more CPU with two than with one (8.0 and 7.1 CPU-ms for a 720p frame), and one is
-    enough for them up to 1080p; slower presets take no more (32.8 and 34.9 CPU-ms), and half the time.
-    """
-    if wish is not None:
-        if wish != "auto" and not wish.isdecimal():
-            raise ConfigError(f"threads={wish} is no number: write threads=2, or threads=auto for one a processor")
-        return 0 if wish == "auto" else int(wish)
-    if is_fast(options) and size.width * size.height <= 1920 * 1088:
-        return 1
-    return min(4, os.cpu_count() or 1)
+        self._out.start_encoding()
+        self.begun = True
+        return packets
 
 
 def _container_options(container: Container, *, seekable: bool, movie_timescale: int) -> dict[str, str]:

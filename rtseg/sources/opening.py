@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -19,9 +20,10 @@ _ALLOWED = ",".join(sorted(av.formats_available - _REFERRING - _TEXT))
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"v=0", b"[playlist]", b"<ASX", b"<asx", b"<smil")
 
 
-def open_media(path: Path, *, max_pixels: int) -> InputContainer:
+def open_media(path: Path, *, max_pixels: int, hardware: HWAccel | None = None) -> InputContainer:
     """A local file as a container; streams over `max_pixels` are not looked into and tell no size.
 
+    hardware: what decodes its streams, where it can; what it raises is SourceUnreadable too.
     Raises SourceNotFound, SourceUnreadable, SourceTooLarge.
     """
     try:
@@ -50,8 +52,9 @@ def open_media(path: Path, *, max_pixels: int) -> InputContainer:
                 **decoder_options(max_pixels),
             },
             metadata_errors="replace",
+            hwaccel=hardware,
         )
-    except (av.error.FFmpegError, OSError, ValueError) as error:
+    except (av.error.FFmpegError, OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SourceUnreadable(f"{path} is nothing that FFmpeg can read: {reason}") from error
     except MemoryError as error:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.codec.context import CodecContext
@@ -20,9 +21,10 @@ from av.video.stream import VideoStream
 
 from rtseg.errors import ConfigError, SourceUnreadable
 from rtseg.sources.damage import frames_cut_off
+from rtseg.sources.hardware import Handover, device_picture, downloaded, format_on_device, open_on
 from rtseg.sources.mirror import is_mirrored
-from rtseg.sources.opening import check_refusal, check_size, decoder_options, open_media, video_of
-from rtseg.sources.planes import UPRIGHT, Orientation, PlaneReader, orientation_of, upright
+from rtseg.sources.opening import check_refusal, check_size, decoder_options, video_of
+from rtseg.sources.planes import UPRIGHT, Orientation, PlaneReader, colour_of, orientation_of, upright
 from rtseg.sources.timestamps import Monotonic
 from rtseg.types import Frame, StreamInfo
 
@@ -43,13 +45,19 @@ class VideoFile:
     start, end: seconds from the beginning of the file; frames from `start` on and before `end`. max_pixels: width x
     height above which a video is refused, before anything is decoded. threads: of the decoder; one costs least CPU.
 
+    hardware: what decodes, "none" (software), "auto" (the first device that works) or a device of FFmpeg's such as
+    "cuda". on_device: frames of "cuda" stay there (`Frame.device`), for a network on the same device; NV12 that is
+    upright, all else comes to the host. A device that fails hands over to software.
+
     The display matrix (quarter turns, mirrors) is applied; the alpha of VP8 and VP9 is decoded. Playlists and other
     files that name further files are refused.
 
     `counts`: corrupt_packets, which were cut short or gave no frame; damaged_frames, shown with their damage;
-    missing_frames, behind the end of a file that was cut off; repaired_timestamps; ignored_rotations, by other angles.
+    missing_frames, behind the end of a file that was cut off; repaired_timestamps; ignored_rotations, by other angles;
+    hardware_failures; downloaded, frames of a device that somebody wanted on the host.
 
-    Raises ConfigError for a cut that holds nothing, SourceNotFound, SourceUnreadable (no video, unknown codec, no
+    Raises ConfigError for a cut that holds nothing and for unknown hardware, SourceError for hardware that was named
+    and does not work, SourceNotFound, SourceUnreadable (no video, unknown codec, no
     frame), SourceTooLarge; all when it is made, since the first frame is decoded then, but SourceTooLarge also for
     frames that grow later.
     """
@@ -64,11 +72,14 @@ class VideoFile:
         end: float | None = None,
         max_pixels: int = MAX_PIXELS,
         threads: int = 1,
+        hardware: str = "none",
+        on_device: bool = False,
     ) -> None:
         if start is not None and end is not None and end <= start:
             raise ConfigError(f"end {end:g} s must be after start {start:g} s")
         self._path = Path(path)
         self._max_pixels, self._threads = max_pixels, threads
+        self._hardware, self._on_device = hardware, on_device
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._closed = False
@@ -84,7 +95,7 @@ class VideoFile:
                 ratio = 1 / ratio
             self._info = replace(self._info, size=first.size, sample_aspect_ratio=ratio)
         except BaseException:
-            self._container.close()
+            self._close()
             raise
         self._first: Frame | None = first
 
@@ -116,30 +127,50 @@ class VideoFile:
         self._closed = True
         if self._lock.acquire(blocking=False):
             self._first, self._frames = None, iter(())  # a generator that waits would keep all this alive
-            self._container.close()
+            self._close()
             self._lock.release()
+
+    def _close(self) -> None:
+        self._container.close()
+        if self._software is not None:
+            self._software.close()
 
     def _next(self) -> Frame | None:
         if self._first is None:
             return next(self._frames, None)
         first, self._first = self._first, None
-        return replace(first, arrived=time.monotonic())
+        return first.arrived_at(time.monotonic())
 
     def _open(self) -> None:
-        self._container = open_media(self._path, max_pixels=self._max_pixels)
+        opened = open_on(self._path, self._hardware, max_pixels=self._max_pixels, on_device=self._on_device)
+        self._container, self._software = opened.container, opened.software
         try:
             self._stream = stream = video_of(self._container, self._path)
             check_size(stream, self._path, self._max_pixels)
-            self._context = context = _decoder_with_alpha(stream) or stream.codec_context
-            context.thread_count = self._threads
-            context.thread_type = "NONE" if self._threads == 1 else "AUTO"
-            context.options = decoder_options(self._max_pixels)
+            self._decoder = self._decoder_of(stream, opened.device)
             iso = "mp4" in self._container.format.name.split(",")
             self._mirrored = iso and is_mirrored(self._path, stream.id)
             self._turns = (0, orientation_of(0, mirrored=self._mirrored))
         except BaseException:
-            self._container.close()
+            self._close()
             raise
+
+    def _decoder_of(self, stream: VideoStream, device: str | None) -> VideoCodecContext | Handover:
+        alpha = _decoder_with_alpha(stream)
+        context = self._set(alpha or stream.codec_context)
+        if device is None or self._software is None:
+            return context
+        if alpha is not None:
+            _log.warning("%s has alpha, which %s leaves out: it is decoded in software", self._path, device)
+            return context
+        software = self._set(video_of(self._software, self._path).codec_context)
+        return Handover(context, software, name=device, counts=self._counts)
+
+    def _set(self, context: VideoCodecContext) -> VideoCodecContext:
+        context.thread_count = self._threads
+        context.thread_type = "NONE" if self._threads == 1 else "AUTO"
+        context.options = decoder_options(self._max_pixels)
+        return context
 
     def _describe(self, start: float | None, end: float | None) -> StreamInfo:
         stream, container = self._stream, self._container
@@ -178,7 +209,7 @@ class VideoFile:
                 # A frame before the start was decoded, so that none after it was lost in looking for a key frame.
                 if first is not None and (self._passed or first.time == start):
                     return frames, first
-            self._container.close()
+            self._close()
             self._open()
             self._counts.clear()
         frames = self._read()
@@ -199,8 +230,10 @@ class VideoFile:
         first, last = _tick(info.start, info.time_base), _tick(info.end, info.time_base)
         monotonic = Monotonic(info.time_base, info.rate)
         self._passed = False
+        if isinstance(self._decoder, Handover):
+            self._decoder.begin()
         index = epoch = repaired = 0
-        shape: tuple[int, ...] | None = None
+        size: tuple[int, int] | None = None
         for decoded in self._decode():
             duration = decoded.duration or 0
             pts = monotonic(decoded.pts, duration, decoded.dts)
@@ -215,21 +248,29 @@ class VideoFile:
             if monotonic.repaired > repaired:
                 self._counts["repaired_timestamps"] += monotonic.repaired - repaired
                 repaired = monotonic.repaired
-            planes, colour, alpha = upright(self._planes(decoded), self._orientation(decoded.rotation))
-            if planes[0].shape != shape:
-                epoch += shape is not None
-                shape = planes[0].shape
-            yield Frame(
-                planes,
-                colour,
+            orientation = self._orientation(decoded.rotation)
+            shown = (decoded.height, decoded.width) if orientation[1] else (decoded.width, decoded.height)
+            if shown != size:
+                epoch += size is not None
+                size = shown
+            yield self._frame(
+                decoded,
+                orientation,
                 index=index,
                 pts=pts,
                 time_base=info.time_base,
                 epoch=epoch,
                 duration=monotonic.step if decoded.pts is None else max(0, duration),
-                alpha=alpha,
             )
             index += 1
+
+    def _frame(self, decoded: av.VideoFrame, orientation: Orientation, **meta: Any) -> Frame:
+        if self._on_device and orientation == UPRIGHT and (planes_format := format_on_device(decoded)) is not None:
+            picture = device_picture(decoded, self._counts, format=planes_format)
+            if picture is not None:
+                return Frame.on_device(picture, colour_of(decoded), **meta)
+        planes, colour, alpha = upright(self._planes(downloaded(decoded)), orientation)
+        return Frame(planes, colour, alpha=alpha, **meta)
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         """All frames; what cannot be demuxed or decoded is counted and passed over."""
@@ -240,7 +281,7 @@ class VideoFile:
                 packet = next(packets, None)
                 if packet is None:
                     break
-                frames = self._context.decode(packet)
+                frames = self._decoder.decode(packet)
             except EOFError:
                 break
             except (av.error.FFmpegError, OSError) as error:
