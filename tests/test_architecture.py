@@ -18,7 +18,8 @@ LAYERS: list[set[str]] = [
     {"frame"},
     {"results"},
     {"types"},
-    {"stats", "engine", "sessions", "slots", "gate", "providers", "watchdog", "compositor"}
+    {"gate"},
+    {"stats", "engine", "sessions", "slots", "providers", "watchdog", "compositor"}
     | {"cards", "datasets", "channel", "fused"},
     {"store"},
     {"download", "prebuilt", "sources", "segmenters", "filters", "effects", "sinks", "driving"},

@@ -34,7 +34,6 @@ from rtseg.config import (
 )
 from rtseg.effects.background import Background
 from rtseg.effects.overlay import Overlay
-from rtseg.engine import OrtEngine
 from rtseg.errors import ConfigError, ModelNotFound, SinkError, SourceNotFound
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.pipeline import Pipeline
@@ -126,9 +125,6 @@ def test_frames_stay_on_the_device_only_for_a_fused_network_that_is_there(monkey
     monkeypatch.setattr(rtseg.build, "_make", lambda kind, options, **more: opened.append(more))
     card, model = store.find_card("portrait"), ModelOptions(name="portrait")
     fused = build_fused(model, card, Pipeline(OnDevice(), effects=[Background(Blur())]))
-    monkeypatch.delattr(OrtEngine, "memory", raising=False)
-    assert not takes_device_frames(fused), "its engine takes no arrays of a device"
-    monkeypatch.setattr(OrtEngine, "memory", None, raising=False)
     assert takes_device_frames(fused)
     assert not takes_device_frames(Pipeline(OnDevice()))
     on_cpu = Pipeline(SquareSegmenter(), effects=[Background(Blur())])
