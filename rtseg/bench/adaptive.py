@@ -70,7 +70,7 @@ def overlap(first: U8, second: U8) -> float:
 
 
 def change_error(truth: tuple[U8, U8], other: tuple[U8, U8]) -> float:
-    """dtSSD of two frames, x100: the root of the mean of ((b_t - b_t-1) - (a_t - a_t-1))^2 over pixels, masks in 0..1.
+    """The dtSSD of two frames, x100: the root of the mean over pixels of ((b_t - b_t-1) - (a_t - a_t-1))^2, in 0..1.
 
     Erofeev et al., "Perceptually Motivated Benchmark for Video Matting", BMVC 2015, in the form of the published
     evaluation code of RobustVideoMatting. truth, other: the frame before and the frame, uint8 each, of one shape.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -46,7 +46,7 @@ class Chart:
     title: str
     groups: Mapping[str, Sequence[Bar]]
     legend: tuple[str, ...] = ()
-    line: tuple[float, str] | None = field(default=None)
+    line: tuple[float, str] | None = None
 
 
 def draw(chart: Chart) -> U8:
@@ -58,46 +58,48 @@ def draw(chart: Chart) -> U8:
     longest = max([sum(value for _, value in bar.parts) for bar in bars] + [chart.line[0] if chart.line else 0.0])
     scale = (right - left) / longest if longest > 0 else 0.0
     legend = _legend_rows(chart.legend)
-    top = _MARGIN + _TITLE + 18 + len(legend) * (_TEXT + 12) + (_TEXT + 10 if chart.line else 0)
+    top = _MARGIN + _TITLE + 18 + len(legend) * (_TEXT + 12) + (_TEXT + 14 if chart.line else 6)
     named = sum(bool(name) for name in chart.groups) * (_TEXT + 8)
-    height = top + len(bars) * (_BAR + _GAP) + len(chart.groups) * _GROUP_GAP + named + _MARGIN
+    height = top + len(bars) * (_BAR + _GAP) + (len(chart.groups) - 1) * _GROUP_GAP + named + _MARGIN
     canvas = np.full((height, _WIDTH, 3), 255, np.uint8)
     _write(canvas, chart.title, (_MARGIN, _MARGIN), _INK, size=_TITLE)
     y = _MARGIN + _TITLE + 18
-    for row in legend:
-        for x, number, name in row:
+    for entries in legend:
+        for x, number, name in entries:
             cv2.rectangle(canvas, (x, y + 3), (x + 16, y + 19), COLOURS[number % len(COLOURS)], -1)
             _write(canvas, name, (x + 24, y), _PALE)
         y += _TEXT + 12
-    y = top
+    rows, y = [], top
     for name, group in chart.groups.items():
         if name:
             _write(canvas, name, (_MARGIN, y), _INK)
             y += _TEXT + 8
         for bar in group:
-            _bar(canvas, bar, (left, y), scale)
+            rows.append((bar, y, _bar(canvas, bar, (left, y), scale)))
             y += _BAR + _GAP
         y += _GROUP_GAP
     if chart.line:
         value, words = chart.line
         x = left + round(value * scale)
-        cv2.line(canvas, (x, top - 4), (x, height - _MARGIN), _PALE, 2)
+        cv2.line(canvas, (x, top - 4), (x, y - _GROUP_GAP), _PALE, 2)
         at = min(max(x - _width(words) // 2, _MARGIN), _WIDTH - _MARGIN - _width(words))
         _write(canvas, words, (at, top - _TEXT - 10), _PALE)
+    for bar, row, end in rows:  # last, so that the line goes behind the words
+        canvas[row : row + _BAR, end + 6 : end + 14 + _width(bar.note)] = 255
+        _write(canvas, bar.note, (end + 10, row + 2), _PALE)
     return canvas
 
 
-def _bar(canvas: U8, bar: Bar, at: tuple[int, int], scale: float) -> None:
+def _bar(canvas: U8, bar: Bar, at: tuple[int, int], scale: float) -> int:
+    """Label and parts; the column where the bar ends."""
     left, y = at
     _write(canvas, bar.label, (left - 14 - _width(bar.label), y + 2), _INK)
     cv2.line(canvas, (left, y - _GAP // 2), (left, y + _BAR + _GAP // 2), _RULE, 1)
     done = 0.0
     for number, value in bar.parts:
         start, done = left + round(done * scale), done + value
-        end = left + round(done * scale)
-        if end > start:
-            canvas[y : y + _BAR, start:end] = COLOURS[number % len(COLOURS)]
-    _write(canvas, bar.note, (left + round(done * scale) + 10, y + 2), _PALE)
+        canvas[y : y + _BAR, start : left + round(done * scale)] = COLOURS[number % len(COLOURS)]
+    return left + round(done * scale)
 
 
 def _legend_rows(names: Sequence[str]) -> list[list[tuple[int, int, str]]]:

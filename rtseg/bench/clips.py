@@ -40,8 +40,18 @@ def clip(folder: Path, size: tuple[int, int], frames: int, source: SourceOptions
         return path
     make_folder(folder)
     part = path.with_name(f"part-{os.getpid()}-{path.name}")
+    try:
+        _write(part, size, frames, source)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    part.replace(path)
+    return path
+
+
+def _write(path: Path, size: tuple[int, int], frames: int, source: SourceOptions | None) -> None:
     count = 0
-    with av.open(str(part), "w") as container:
+    with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=RATE, options=dict(_KEPT))
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         stream.codec_context.colorspace, stream.codec_context.color_range = 1, 1  # BT.709, limited
@@ -56,8 +66,6 @@ def clip(folder: Path, size: tuple[int, int], frames: int, source: SourceOptions
             if count == before:
                 raise ConfigError(f"{source} gives no frame: measure another input")
         container.mux(stream.encode(None))
-    part.replace(path)
-    return path
 
 
 def _open(source: SourceOptions | None, size: tuple[int, int], frames: int) -> Source:

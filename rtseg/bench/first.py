@@ -1,4 +1,4 @@
-"""A program that runs a job until its first frame is written, and prints when that was: seconds since the argument."""
+"""A program that runs a job until its first frame is written, and prints what that took: wall and CPU seconds."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rtseg.types import Output, Sink
 
 
 class Stopping:
-    """Passes the first frame on, notes the time and stops the run."""
+    """Passes the first frame on, notes the times and stops the run."""
 
     def __init__(self, sink: Sink, stop: threading.Event) -> None:
         self._sink, self._stop = sink, stop
-        self.written: float | None = None
+        self.written: tuple[float, float] | None = None
 
     def write(self, output: Output) -> None:
         """See Sink."""
         self._sink.write(output)
         if self.written is None:
-            self.written = time.monotonic()
+            self.written = time.monotonic(), time.process_time()
             self._stop.set()
 
     def close(self) -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     stopping = Stopping(ready.sinks[0], stop)
     replace(ready, sinks=(stopping,)).run(stop=stop)
     assert stopping.written is not None
-    print(stopping.written - float(sys.argv[2]), flush=True)
+    print(stopping.written[0] - float(sys.argv[2]), stopping.written[1], flush=True)
 
 
 if __name__ == "__main__":

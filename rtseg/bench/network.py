@@ -1,4 +1,7 @@
-"""The network alone: the engine at one thread in a tight loop, on inputs made of the clip's own frames."""
+"""The network alone: the engine in a tight loop, on inputs made of the clip's own frames.
+
+The engine looks for NaN in every output, which a bare session does not: 0.02 ms of the 1.05 of the portrait model.
+"""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def _adaptive(results: Results) -> Chart:
     bars = []
     for clip in results.clips:
         f = clip.fidelity
-        note = f"{clip.pipeline_ratio:.2f} (whole process {clip.ratio:.2f}), IoU {f.iou:.3f}, dtSSD {f.dtssd:.1f}"
+        note = f"{clip.pipeline_ratio:.2f}, IoU {f.iou:.3f}, dtSSD {f.dtssd:.1f}"
         bars.append(Bar(clip.clip, ((2 if clip.pipeline_ratio <= ADAPTIVE_RATIO else 3, clip.pipeline_ratio),), note))
     title = "Adaptive: CPU time of the pipeline as a share of every frame's"
     return Chart(title, {"": bars}, line=(ADAPTIVE_RATIO, f"{ADAPTIVE_RATIO:g}"))

@@ -56,9 +56,10 @@ def measure(config: Config, settings: Settings, *, peers: Mapping[str, Any], pro
     background, effect = _effect(config)
     unmeasured = dict(why)
     if found is None:
-        unmeasured["streams"] = f"not in a quick suite, and only with {streams.HOOK}"
-    for name, size in sizes.items():
-        unmeasured |= {f"energy at {name}, {part}": reason for part, reason in size.energy.unreadable.items()}
+        missing = f"this rtseg has no {streams.HOOK}" if settings.streams else "left out of a quick suite"
+        unmeasured["streams at once"] = missing
+    for size in sizes.values():
+        unmeasured |= {f"energy, {part}": reason for part, reason in size.energy.unreadable.items()}
     if not peers:
         unmeasured["peers"] = "no --peers FILE was given"
     return Results(
@@ -186,8 +187,14 @@ class _Suite:
         """Fresh processes."""
         self.progress("start: import and first frame")
         imports = tuple(start.import_ms() for _ in range(self.settings.starts))
-        frames = tuple(start.first_frame_s(job) for _ in range(self.settings.starts))
-        return StartResult(statistics.median(imports), statistics.median(frames), imports, frames)
+        firsts = [start.first_frame(job) for _ in range(self.settings.starts)]
+        return StartResult(
+            import_ms=statistics.median(imports),
+            first_frame_s=statistics.median(first.wall_s for first in firsts),
+            first_frame_cpu_s=statistics.median(first.cpu_s for first in firsts),
+            imports=imports,
+            first_frames=tuple(first.wall_s for first in firsts),
+        )
 
     def engine(self, job: Job) -> tuple[dict[str, EngineTime], dict[str, str]]:
         """The engine alone, and why something of it was not measured."""
@@ -198,7 +205,7 @@ class _Suite:
 
 
 def plain(config: Config, *, adaptive: bool) -> dict[str, Any]:
-    """A run as JSON's values without source and sinks; paths are absolute. Adaptive runs are not fused."""
+    """A run as JSON's values, without source and sinks. Adaptive runs are not fused."""
     model = config.model.model_copy(update={"adaptive": adaptive, **({"fused": False} if adaptive else {})})
     changed = config.model_copy(update={"model": model, "source": None, "sinks": ()})
     return changed.model_dump(mode="json", exclude_none=True)
