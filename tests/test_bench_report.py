@@ -198,12 +198,17 @@ def test_programs_get_the_same_run_as_plain_values() -> None:
 
 def test_peers_are_taken_along_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "picture.json").write_text('{"title": "720p", "median": {"naive": {"cpu_ms": 40.25}}}')
+    program = {"kind": "matting", "label": "loop", "median": {"total": 9, "outside": 3}, "quotients": [2.5, 3]}
+    (tmp_path / "split.json").write_text(json.dumps({"title": "720p", "programs": [program]}))
     (tmp_path / "other.json").write_text('{"anything": 1}')
-    peers = read_peers([tmp_path / "picture.json", tmp_path / "other.json"])
+    peers = read_peers([tmp_path / f"{name}.json" for name in ("picture", "split", "other")])
     with_peers = replace(RESULTS, peers=peers)
     assert with_peers.data["peers"] == peers
-    [table] = [table for table in tables(with_peers) if table.title.startswith("Peers")]
-    assert (table.title, table.rows[0][:2]) == ("Peers (picture): 720p", ("naive", "40.25"))
+    shown = [(table.title, table.rows) for table in tables(with_peers) if table.title.startswith("Peers")]
+    assert shown == [
+        ("Peers (picture): 720p", (("naive", "40.25", "–", "–", "–", "–"),)),
+        ("Peers (split): 720p", (("matting", "loop", "9.00", "–", "3.00", "–", "2.50"),)),
+    ]
 
 
 def test_peers_that_are_no_object_are_refused(tmp_path: Path) -> None:

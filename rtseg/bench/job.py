@@ -25,6 +25,8 @@ class Job:
     encoder: options of libx264. model: path of the ONNX weights. composited: I420 frames, one after the other, that
     the floor encodes; where `capture` is true they are written there instead of being encoded. config: a run of rtseg
     as plain values, whose source and sinks are replaced by the job's. paced: frames come by the wall clock at `rate`.
+    still: a picture of the middle frame, if wanted. threads: of the network's library, 0 for its default. things: how
+    many are in a frame.
     """
 
     clip: str
@@ -39,6 +41,8 @@ class Job:
     composited: str = ""
     capture: bool = False
     still: str = ""
+    threads: int = 1
+    things: int = 0
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     paced: bool = False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -204,19 +204,34 @@ def _energy(results: Results) -> Table:
 
 
 def _peer(name: str, peer: Mapping[str, Any]) -> Table | None:
-    """Of what `python -m benchmarks.pipeline --json` wrote, and others of its form; None for another form."""
-    reports = peer.get("median")
-    if not isinstance(reports, Mapping):
-        return None
-    keys = ("cpu_ms", "fps", "p50_ms", "p99_ms", "peak_mb")
-    rows = [
-        (program, *(_figure(report.get(key)) for key in keys))
-        for program, report in reports.items()
-        if isinstance(report, Mapping)
-    ]
-    heads = ("program", "CPU-ms/frame", "fps", "p50 ms", "p99 ms", "peak MB")
-    return Table(f"Peers ({name}): {peer.get('title', 'untitled')}", heads, tuple(rows), 1)
+    """Of what `benchmarks.pipeline` and `benchmarks.peers` write by --json; None for another form."""
+    title = f"Peers ({name}): {peer.get('title', 'untitled')}"
+    match peer:
+        case {"median": {**reports}}:
+            keys = ("cpu_ms", "fps", "p50_ms", "p99_ms", "peak_mb")
+            whole = [(program, *_cells(report, keys)) for program, report in reports.items()]
+            heads: tuple[str, ...] = ("program", "CPU-ms/frame", "fps", "p50 ms", "p99 ms", "peak MB")
+            return Table(title, heads, tuple(whole), 1)
+        case {"programs": [*programs]}:
+            keys = ("total", "network", "outside", "planes")
+            parts = [
+                (str(p.get("kind")), str(p.get("label")), *_cells(p.get("median"), keys), _first(p.get("quotients")))
+                for p in programs
+                if isinstance(p, Mapping)
+            ]
+            heads = ("job", "program", *keys, "outside / rtseg's")
+            return Table(title, heads, tuple(parts))
+        case _:
+            return None
 
 
-def _figure(value: float | None) -> str:
-    return "–" if not isinstance(value, int | float) else f"{value:.2f}"
+def _cells(report: Any, keys: Sequence[str]) -> list[str]:
+    return [_figure(report.get(key) if isinstance(report, Mapping) else None) for key in keys]
+
+
+def _first(values: Any) -> str:
+    return _figure(values[0]) if isinstance(values, Sequence) and values else ""
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, int | float) else "–"
