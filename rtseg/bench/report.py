@@ -203,23 +203,25 @@ def _energy(results: Results) -> Table:
     return Table("Energy of the machine while every frame is segmented", ("size", "part", "W", "J/frame"), tuple(rows))
 
 
+_WHOLE = ("cpu_ms", "fps", "p50_ms", "p99_ms", "peak_mb")
+_SPLIT = ("total", "network", "outside", "planes")
+
+
 def _peer(name: str, peer: Mapping[str, Any]) -> Table | None:
     """Of what `benchmarks.pipeline` and `benchmarks.peers` write by --json; None for another form."""
     title = f"Peers ({name}): {peer.get('title', 'untitled')}"
     match peer:
         case {"median": {**reports}}:
-            keys = ("cpu_ms", "fps", "p50_ms", "p99_ms", "peak_mb")
-            whole = [(program, *_cells(report, keys)) for program, report in reports.items()]
+            whole = [(str(program), *_cells(report, _WHOLE)) for program, report in reports.items()]
             heads: tuple[str, ...] = ("program", "CPU-ms/frame", "fps", "p50 ms", "p99 ms", "peak MB")
             return Table(title, heads, tuple(whole), 1)
         case {"programs": [*programs]}:
-            keys = ("total", "network", "outside", "planes")
             parts = [
-                (str(p.get("kind")), str(p.get("label")), *_cells(p.get("median"), keys), _first(p.get("quotients")))
+                (str(p.get("kind")), str(p.get("label")), *_cells(p.get("median"), _SPLIT), _first(p.get("quotients")))
                 for p in programs
                 if isinstance(p, Mapping)
             ]
-            heads = ("job", "program", *keys, "outside / rtseg's")
+            heads = ("job", "program", *_SPLIT, "outside / rtseg's")
             return Table(title, heads, tuple(parts))
         case _:
             return None
