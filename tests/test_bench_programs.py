@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +20,11 @@ from rtseg.bench.job import Job, Meter
 from rtseg.bench.measure import run_child, run_program
 from rtseg.bench.settings import ENCODER
 from rtseg.bench.whole import open_job, run
-from rtseg.config import SyntheticSource, VideoSource
-from rtseg.errors import SourceNotFound
+from rtseg.config import SyntheticSource
+from rtseg.errors import SourceUnreadable
 from rtseg.ops.arrays import as_u8
+from rtseg.sources.synthetic import Synthetic
+from rtseg.types import Frame
 
 SIZE = (160, 90)
 FRAMES = 12
@@ -155,7 +158,15 @@ def test_a_clip_is_made_once_of_exactly_what_was_asked_for(tmp_path: Path) -> No
     assert not list(kept.glob("part-*"))
 
 
-def test_a_clip_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(SourceNotFound, match=r"missing\.mp4"):
-        clips.clip(tmp_path / "clips", (80, 60), 7, VideoSource(path=tmp_path / "missing.mp4"))
-    assert list((tmp_path / "clips").iterdir()) == []
+def test_a_clip_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(Synthetic):
+        def __iter__(self) -> Iterator[Frame]:
+            yield from super().__iter__()
+            assert list(tmp_path.glob("part-*"))
+            raise SourceUnreadable("the rest is gone")
+
+    source = Failing("testsrc2=size=64x48:rate=10", frames=80)  # more than x264 holds back
+    monkeypatch.setattr(clips, "build_source", lambda _: source)
+    with pytest.raises(SourceUnreadable, match="the rest is gone"):
+        clips.clip(tmp_path, (80, 60), 90, SyntheticSource(graph="unused"))
+    assert list(tmp_path.iterdir()) == []
