@@ -1,7 +1,7 @@
 # make demo               a virtual environment, and the main job on the built-in sample: out/demo.mp4, out/demo-sheet.png
 # make demo INPUT=me.mp4  the same on a video of your own
 # make test               format, lint, types and the whole test suite
-# make bench              the figures of the README, measured here
+# make bench              the figures of the README, measured here, and a report in out/bench
 
 PYTHON ?= python3
 INPUT ?=
@@ -25,7 +25,7 @@ format: .venv/dev
 bench: .venv/dev
 	$(BIN)/python -m benchmarks.pipeline --background picture
 	$(BIN)/python -m benchmarks.pipeline --background blur
-	$(BIN)/python -m benchmarks.stages
+	$(BIN)/rtseg bench sample --size 720p -o out/bench
 
 clean:
 	rm -rf .venv out build dist *.egg-info

@@ -1,159 +1,51 @@
-"""Runs loops as child processes, watches what else the machine does, and says what the figures were measured on."""
+"""Compared programs by name: rtseg, its floor and its network are those of `rtseg bench`, the others are loops here."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import platform
-import statistics
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib import metadata
-from pathlib import Path
+from typing import Any
 
-from benchmarks.job import Job, Report
+from rtseg.bench import measure
+from rtseg.bench.job import Job
+from rtseg.bench.machine import ROOT, Load, machine, watched
+from rtseg.bench.measure import LoopFailed, Run, interleaved, median_report
 
-ROOT = Path(__file__).resolve().parent.parent
-_PACKAGES = ("av", "numpy", "opencv-python", "onnxruntime-gpu", "onnxruntime")
+__all__ = [
+    "ROOT",
+    "Load",
+    "LoopFailed",
+    "Run",
+    "interleaved",
+    "machine",
+    "median_report",
+    "portrait_config",
+    "run_child",
+    "run_loop",
+    "watched",
+]
+
+_OURS = {"rtseg": "rtseg.bench.whole", "floor": "rtseg.bench.floor", "network": "rtseg.bench.network"}
 
 
-class LoopFailed(RuntimeError):
-    """A compared program ended with an error or lost frames; the message holds the end of what it printed."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One child process: what it reported, and what the system says of the whole of it, start-up included."""
-
-    report: Report
-    process_cpu_s: float
+def portrait_config(background: str) -> dict[str, Any]:
+    """The run that is compared: the portrait model, its usual filters, "blur" or a picture's path behind the person."""
+    return {"model": {"name": "portrait"}, "effects": [{"type": "background", "paint": background}]}
 
 
 def run_child(name: str, job: Job, *, python: str = sys.executable) -> str:
-    """Run `benchmarks.loops.<name>` on a job in a process of its own; the last line that it printed."""
-    command = [python, "-m", f"benchmarks.loops.{name}", json.dumps(dataclasses.asdict(job))]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONNOUSERSITE": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0 or not done.stdout.strip():
-        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
-        raise LoopFailed(f"benchmarks.loops.{name} ended with {done.returncode}:\n{tail}")
-    return done.stdout.strip().splitlines()[-1]
+    """Run a program on a job in a process of its own; the last line that it printed."""
+    return measure.run_child(_module(name), _configured(job), python=python)
 
 
 def run_loop(name: str, job: Job, *, python: str = sys.executable) -> Run:
     """Run a compared program and take its report; LoopFailed too where it lost frames."""
-    before = os.times()
-    report = Report(**json.loads(run_child(name, job, python=python)))
-    after = os.times()
-    if report.frames != job.frames:
-        raise LoopFailed(f"benchmarks.loops.{name} wrote {report.frames} frames of {job.frames}: not comparable")
-    used = after.children_user + after.children_system - before.children_user - before.children_system
-    return Run(report, used)
+    return measure.run_program(_module(name), _configured(job), python=python)
 
 
-def median_report(runs: Sequence[Run]) -> Report:
-    """The median of every figure over the rounds, each taken by itself."""
-    reports = [run.report for run in runs]
-
-    middle = {
-        field: statistics.median(getattr(report, field) for report in reports)
-        for field in ("cpu_ms", "fps", "p50_ms", "p99_ms", "peak_mb")
-    }
-    return Report(**middle, frames=reports[0].frames, versions=reports[0].versions)
+def _module(name: str) -> str:
+    return _OURS.get(name, f"benchmarks.loops.{name}")
 
 
-@dataclasses.dataclass
-class Load:
-    """What else the machine did while we measured, in cores: work of other processes, and time the host took."""
-
-    cores: int
-    at_start: float | None
-    foreign: float = 0.0
-    stolen: float = 0.0
-
-    @property
-    def warning(self) -> str | None:
-        """A sentence for the reader where the figures cannot be trusted, or None."""
-        causes = []
-        if self.at_start is not None and self.at_start > 0.5 * self.cores:
-            causes.append(f"the load average was {self.at_start:.1f} before the start")
-        if self.foreign > 0.1:
-            causes.append(f"other processes used {self.foreign:.2f} cores")
-        if self.stolen > 0.05:
-            causes.append(f"the host took {self.stolen:.2f} cores away")
-        if not causes:
-            return None
-        return f"loaded machine: {'; '.join(causes)}. Wall times are worthless, CPU times may be 10 % off."
-
-
-@contextmanager
-def watched() -> Iterator[Load]:
-    """Watch the machine; the figures are there when the block has ended. Without /proc/stat they stay 0."""
-    load = Load(os.cpu_count() or 1, os.getloadavg()[0] if hasattr(os, "getloadavg") else None)
-    wall, own, (busy, stolen) = os.times().elapsed, _own_seconds(), _machine_seconds()
-    yield load
-    seconds = max(os.times().elapsed - wall, 1e-3)
-    busy_after, stolen_after = _machine_seconds()
-    load.foreign = max(0.0, busy_after - busy - (_own_seconds() - own)) / seconds
-    load.stolen = (stolen_after - stolen) / seconds
-
-
-def _own_seconds() -> float:
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
-
-
-def _machine_seconds() -> tuple[float, float]:
-    """Busy and stolen seconds of all cores since boot."""
-    stat = Path("/proc/stat")
-    if not stat.exists():
-        return 0.0, 0.0
-    user, nice, system, _, _, irq, soft, stolen = (int(field) for field in stat.read_text().split(maxsplit=9)[1:9])
-    tick: int = os.sysconf("SC_CLK_TCK")
-    return (user + nice + system + irq + soft) / tick, stolen / tick
-
-
-def machine() -> dict[str, str]:
-    """What the figures belong to: processor, cores, memory, system, versions, commit."""
-    described = {
-        "cpu": _cpu_name(),
-        "cores": str(os.cpu_count()),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "python": platform.python_version(),
-        "commit": _commit(),
-    }
-    for package in _PACKAGES:
-        try:
-            described[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return described
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    fields: dict[str, str] = {}
-    for line in info.read_text().split("\n\n")[0].splitlines() if info.exists() else ():
-        key, _, value = line.partition(":")
-        fields[key.strip()] = value.strip()
-    name = fields.get("model name") or platform.processor() or "unknown"
-    family = f" family {fields['cpu family']} model {fields['model']}" if "cpu family" in fields else ""
-    wide = " AVX-512" if "avx512f" in fields.get("flags", "") else " AVX2" if "avx2" in fields.get("flags", "") else ""
-    return f"{name}{family}{wide}"
-
-
-def _commit() -> str:
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout.strip()  # fmt: skip
-
-    try:
-        commit = git("rev-parse", "--short=12", "HEAD")
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "rtseg", "benchmarks", "models")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{commit} with local changes" if changed else commit
+def _configured(job: Job) -> Job:
+    return job if job.config else dataclasses.replace(job, config=portrait_config(job.background))

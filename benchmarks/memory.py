@@ -22,7 +22,7 @@ from rich.console import Console
 from benchmarks import clips
 from benchmarks.job import Job
 from benchmarks.measure import ROOT, machine, run_child
-from benchmarks.pipeline import ENCODER
+from rtseg.bench.settings import ENCODER
 
 PEAK_MB = 450.0
 GROWTH_MB = 4.0

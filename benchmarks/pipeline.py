@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -27,10 +28,19 @@ from rich.table import Table
 
 from benchmarks import clips
 from benchmarks.job import Job, Report
-from benchmarks.measure import ROOT, LoopFailed, Run, machine, median_report, run_loop, watched
+from benchmarks.measure import (
+    ROOT,
+    LoopFailed,
+    Run,
+    interleaved,
+    machine,
+    median_report,
+    run_loop,
+    watched,
+)
+from rtseg.bench.settings import ENCODER
 
 MEDIAPIPE = ("mediapipe==0.10.21", "av>=15,<19")  # the PyAV of rtseg where numpy 1 allows it
-ENCODER = {"preset": "ultrafast", "tune": "zerolatency", "crf": "23"}
 ORDER = ("floor", "network", "rtseg", "naive", "mediapipe_sample")
 # ratio -> (numerator, denominators that are added up, the most it may be with a picture, and with blur)
 RATIOS: Mapping[str, tuple[str, tuple[str, ...], float, float]] = {
@@ -50,14 +60,13 @@ class Ratio:
 
 
 def compare(job: Job, *, rounds: int, names: Sequence[str], mediapipe_python: str | None) -> dict[str, list[Run]]:
-    """Run every program once a round; the order turns by one each round, so that none always follows the same."""
-    runs: dict[str, list[Run]] = {name: [] for name in names}
-    for number in range(rounds):
-        turn = number % len(names)
-        for name in [*names[turn:], *names[:turn]]:
-            python = mediapipe_python if name == "mediapipe_sample" and mediapipe_python else sys.executable
-            runs[name].append(run_loop(name, job, python=python))
-    return runs
+    """Run every program once a round, in an order that turns."""
+
+    def step(name: str) -> Run:
+        python = mediapipe_python if name == "mediapipe_sample" and mediapipe_python else sys.executable
+        return run_loop(name, job, python=python)
+
+    return interleaved({name: functools.partial(step, name) for name in names}, rounds=rounds)
 
 
 def ratios(reports: Mapping[str, Report], *, blur: bool) -> list[Ratio]:

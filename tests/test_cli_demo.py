@@ -6,7 +6,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from commands import PATTERN, Rtseg, runner
+from commands import Rtseg, runner
 
 import rtseg as package
 
@@ -50,25 +50,3 @@ def test_what_cannot_be_shown_leaves_nothing(rtseg: Rtseg, tmp_path: Path) -> No
     assert result.code == 5
     assert "missing.mp4" in result.error()
     assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_bench_measures_with_and_without_an_encoder(rtseg: Rtseg, clip: Path) -> None:
-    result = rtseg("bench", clip, "--json", "--end", 0.5)
-    assert (result.code, result.err) == (0, "")
-    runs = result.json["runs"]
-    assert list(runs) == ["no output", "h264 ultrafast"]
-    for run in runs.values():
-        assert run["frames"] == run["frames_out"] == 5
-        assert 0 < run["cpu_ms"] < 10_000
-        assert run["latency_p99_ms"] >= run["latency_p50_ms"] > 0
-        assert {"read", "segment", "composite", "write"} <= set(run["stages"])
-    assert 50 < result.json["peak_mb"] < 4000
-
-
-def test_bench_prints_a_table_of_stages_and_one_of_runs(rtseg: Rtseg) -> None:
-    result = rtseg("bench", PATTERN, "--overlay", "all", "--model", "road-fast")
-    assert result.code == 0
-    words = result.out.split()
-    assert words.count("segment") == 2
-    assert "CPU-ms" in words
-    assert "peak memory" in result.out

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.job import Job, peak_memory_mb
-from benchmarks.loops.rtseg import build
-from rtseg.runner import run
+from rtseg.bench.job import peak_memory_mb, read_job
+from rtseg.bench.whole import open_job
 from rtseg.types import Output, Sink
 
 
@@ -39,9 +38,9 @@ def resident_memory_mb() -> float:
 
 
 def main() -> None:
-    source, pipeline, sink = build(Job(**json.loads(sys.argv[1])))
-    watched = Watched(sink)
-    run(source, pipeline, [watched])
+    ready = open_job(read_job())
+    watched = Watched(ready.sinks[0])
+    replace(ready, sinks=(watched,)).run()
     print(json.dumps({"resident_mb": watched.resident_mb, "peak_mb": peak_memory_mb()}))
 
 

@@ -1,8 +1,10 @@
-"""`rtseg bench`: what a video costs on this machine, by stage."""
+"""`rtseg bench`: what a video costs on this machine, at a glance, or all of it as a report."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +23,10 @@ from rtseg.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rtseg.bench.settings import Settings
+    from rtseg.bench.suite import Progress
     from rtseg.config import Config, SinkOptions
 
 ENCODER = "h264:preset=ultrafast,tune=zerolatency"
@@ -37,13 +43,38 @@ def bench(
     providers: Providers = None,
     threads: Threads = None,
     json: Json = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Measure everything; a folder for the report.", metavar="FOLDER"),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Measure everything, but in a minute: once, and small.")
+    ] = False,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(help="360p, 720p, 1080p, 4K or WIDTHxHEIGHT; may be repeated; usually all four.", metavar="SIZE"),
+    ] = None,
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--input",
+            help="A video, or a folder of videos, whose masks with --adaptive are compared; may be repeated.",
+            metavar="PATH",
+        ),
+    ] = None,
+    frames: Annotated[int | None, typer.Option(help="Of each clip; usually 300.", metavar="NUMBER", min=2)] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="In which every program runs once; usually 3.", metavar="NUMBER", min=1)
+    ] = None,
+    peers: Annotated[
+        list[Path] | None,
+        typer.Option(help="What `python -m benchmarks.pipeline --json FILE` wrote; may be repeated.", metavar="FILE"),
+    ] = None,
 ) -> None:
-    """Run a video twice, without output and into H.264 at its fastest, and say where the time goes."""
-    import tempfile
-    from pathlib import Path
+    """Say what a video costs here. With -o or --quick: everything, beside what nobody can avoid.
 
-    from rtseg.cli.console import print_json, stage_table, stderr, stdout
-    from rtseg.config import NullSink, VideoSink
+    Without them the video runs twice, without output and into H.264 at its fastest.
+    """
     from rtseg.options import configure
 
     base = configure(
@@ -57,6 +88,58 @@ def bench(
         providers=names_of(providers),
         threads=threads,
     )
+    if output is None and not (quick or size or inputs or frames or rounds or peers):
+        _glance(source, base, json=json)
+        return
+    from rtseg.bench.settings import make_settings
+
+    settings = make_settings(sizes=size or (), frames=frames, rounds=rounds, inputs=inputs or (), quick=quick)
+    _suite(base, settings, peers or [], output, json=json)
+
+
+def _suite(config: Config, settings: Settings, peers: list[Path], output: Path | None, *, json: bool) -> None:
+    from rtseg.bench.peers import read_peers
+    from rtseg.bench.report import tables, write
+    from rtseg.bench.suite import measure
+    from rtseg.cli.console import print_json, print_tables, stderr, stdout
+    from rtseg.sinks.files import make_folder
+
+    others = read_peers(peers)
+    if output is not None:
+        make_folder(output)  # before an hour of measuring, not after it
+    with _progress(quiet=json) as progress:
+        results = measure(config, settings, peers=others, progress=progress)
+    written = [] if output is None else write(results, output)
+    if json:
+        print_json(results.data)
+        return
+    print_tables(tables(results))
+    for part, why in results.unmeasured.items():
+        stdout().print(f"not measured, {part}: {why}", markup=False, soft_wrap=True)
+    for path in written:
+        stdout().print(str(path), markup=False, soft_wrap=True)
+    if results.load:
+        stderr().print(results.load, markup=False)
+
+
+@contextlib.contextmanager
+def _progress(*, quiet: bool) -> Iterator[Progress]:
+    """A line on a terminal's standard error that says what is being measured."""
+    from rtseg.cli.console import stderr
+
+    if quiet or not stderr().is_terminal:
+        yield lambda _what: None
+        return
+    with stderr().status("loading") as status:
+        yield status.update
+
+
+def _glance(source: str, base: Config, *, json: bool) -> None:
+    import tempfile
+
+    from rtseg.cli.console import print_json, stage_table, stderr, stdout
+    from rtseg.config import NullSink, VideoSink
+
     results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="rtseg-bench-") as scratch:
         outputs: dict[str, SinkOptions] = {

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
     from rich.table import Table
 
     from rtseg.stats import StageTimes, Stats
+    from rtseg.tables import Table as Tabled
 
 
 @lru_cache(maxsize=1)
@@ -111,6 +112,27 @@ def stage_table(stages: Mapping[str, StageTimes], *, title: str) -> Table:
     for stage, t in stages.items():
         table.add_row(stage, *(f"{value:.2f}" for value in (t.p50, t.p95, t.p99, t.mean)), str(t.count))
     return table
+
+
+def print_tables(tables: Sequence[Tabled]) -> None:
+    """Tables on stdout; a first word that repeats is shown once."""
+    for table in tables:
+        stdout().print(_rich(table))
+
+
+def _rich(table: Tabled) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    shown = Table(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for number, heading in enumerate(table.headings):
+        shown.add_column(heading, justify="left" if number < table.words else "right", no_wrap=number < table.words)
+    last = ""
+    for row in table.rows:
+        first = "" if table.words > 1 and row[0] == last else row[0]
+        last = row[0]
+        shown.add_row(first, *row[1:])
+    return shown
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,6 @@ from rtseg.cli.options import Json
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rtseg.evaluate.report import Table
     from rtseg.evaluate.runs import Progress
 
 
@@ -66,7 +65,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure models side by side: accuracy on labelled pictures, flicker on clips, and CPU time."""
-    from rtseg.cli.console import print_json, stdout
+    from rtseg.cli.console import print_json, print_tables, stdout
     from rtseg.evaluate.evaluation import evaluate as run
     from rtseg.evaluate.models import find_cards
     from rtseg.evaluate.plan import make_plan
@@ -78,27 +77,9 @@ def evaluate(
     if json:
         print_json(report.data)
         return
-    for table in report.tables:
-        stdout().print(_rich(table))
+    print_tables(report.tables)
     if output is not None:
         stdout().print(f"report: {output / 'report.md'}", soft_wrap=True)
-
-
-def _rich(table: Table) -> object:
-    from rich import box
-    from rich.table import Table as RichTable
-
-    shown = RichTable(
-        title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
-    )
-    for number, heading in enumerate(table.headings):
-        shown.add_column(heading, justify="left" if number < table.words else "right", no_wrap=number < table.words)
-    last = ""
-    for row in table.rows:
-        first = "" if table.words > 1 and row[0] == last else row[0]
-        last = row[0]
-        shown.add_row(first, *row[1:])
-    return shown
 
 
 @contextlib.contextmanager

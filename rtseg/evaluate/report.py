@@ -16,16 +16,7 @@ from rtseg.evaluate.flicker import ClipScores
 from rtseg.evaluate.plan import Options
 from rtseg.evaluate.scores import RegionScores, SetScores
 from rtseg.sinks.files import make_folder, write_whole
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A title, headings, and rows of text; the first `words` columns are words, the others numbers."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    words: int = 2
+from rtseg.tables import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +67,7 @@ class Report:
             "IoU mean, IoU median and boundary F are over pictures; IoU pooled, accuracy and line F1 over all pixels "
             "of the set. How each is computed: docs/evaluate.md.",
         ]
-        parts = [f"## {table.title}\n\n{_markdown(table)}" for table in self.tables]
+        parts = [f"## {table.title}\n\n{table.markdown}" for table in self.tables]
         hashes = [f"- `{model.name}` {model.sha256}" for model in self.models]
         return "\n".join(["# Evaluation", "", *about, "", "\n\n".join(parts), "", "## Weights", "", *hashes, ""])
 
@@ -211,9 +202,3 @@ def _figure(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.3f}" if value < 10 else f"{value:.1f}"
-
-
-def _markdown(table: Table) -> str:
-    marks = ["---" if i < table.words else "---:" for i in range(len(table.headings))]
-    lines = [table.headings, marks, *table.rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -2,7 +2,7 @@
 
 Each stands in for a few lines of OpenCV and NumPy beside its only caller, which say what is right, which are used
 where there was no compiler at installation, and against which it is tested. Together they take a third of what rtseg
-itself spends on a frame (`python -m benchmarks.stages`). All release the GIL, and accept rows with padding.
+itself spends on a frame (`rtseg bench`). All release the GIL, and accept rows with padding.
 """
 
 from __future__ import annotations

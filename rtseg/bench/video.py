@@ -1,0 +1,61 @@
+"""What measured programs share that are not rtseg: decoding and encoding by PyAV, and reading a picture."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from types import TracebackType
+from typing import Self
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rtseg.bench.job import Job
+
+
+def decode(path: str, frames: int) -> Iterator[tuple[av.VideoFrame, float]]:
+    """The first frames of a video, each with the `time.monotonic()` at which it was decoded; in one thread."""
+    with av.open(path) as container:
+        container.streams.video[0].thread_type = "NONE"
+        for count, frame in enumerate(container.decode(video=0), 1):
+            yield frame, time.monotonic()
+            if count == frames:
+                return
+
+
+def read_picture(path: str, width: int, height: int) -> NDArray[np.uint8]:
+    """A picture file as BGR uint8 of that size."""
+    image = cv2.imread(path)
+    if image is None:
+        raise FileNotFoundError(f"{path} is no picture that OpenCV reads")
+    return cv2.resize(image, (width, height)).astype(np.uint8)
+
+
+class Writer:
+    """An H.264 file; `write` takes any frame that swscale can bring to yuv420p."""
+
+    def __init__(self, job: Job) -> None:
+        self._container = av.open(job.output, "w")
+        self._stream = self._container.add_stream("libx264", rate=job.rate, options=dict(job.encoder))
+        self._stream.width, self._stream.height, self._stream.pix_fmt = job.width, job.height, "yuv420p"
+        self._time_base = Fraction(1, job.rate)
+        self._count = 0
+
+    def write(self, frame: av.VideoFrame) -> None:
+        """Number, convert, encode and mux one frame."""
+        frame.pts, frame.time_base = self._count, self._time_base
+        self._count += 1
+        self._container.mux(self._stream.encode(frame))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()

@@ -1,0 +1,217 @@
+"""What becomes of a suite's figures: ratios, targets, tables and plots."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rtseg.bench import streams
+from rtseg.bench.adaptive import Fidelity
+from rtseg.bench.charts import COLOURS, Bar, Chart, draw
+from rtseg.bench.device import EngineTime
+from rtseg.bench.job import Report
+from rtseg.bench.peers import read_peers
+from rtseg.bench.power import Energy
+from rtseg.bench.report import page, tables
+from rtseg.bench.results import ClipResult, Results, SizeResult, StartResult
+from rtseg.bench.settings import make_settings, size_of
+from rtseg.bench.streams import StreamsResult
+from rtseg.bench.suite import plain
+from rtseg.config import parse_config
+from rtseg.errors import ConfigError, SourceNotFound
+from rtseg.options import configure
+
+
+def report(cpu_ms: float, *, dropped: int = 0) -> Report:
+    return Report(cpu_ms, 50.0, 10.0, 30.0, 200.0, 100 - dropped, {}, p95_ms=20.0, dropped=dropped)
+
+
+def size_result(*, every: float = 18.0) -> SizeResult:
+    programs = {"floor": report(10), "network": report(2), "every": report(every), "adaptive": report(9)}
+    return SizeResult(
+        width=1280,
+        height=720,
+        frames=100,
+        programs=programs,
+        spread={name: (r.cpu_ms, r.cpu_ms + 1) for name, r in programs.items()},
+        stages={"decode": 4.0, "preprocess": 1.0, "network": 2.0, "segment": 3.5, "postprocess": 0.5, "encode": 5.0},
+        paced={"every": report(19, dropped=7), "adaptive": report(10)},
+        energy=Energy(seconds=4.0, cpu_joules=40.0, unreadable={"gpu": "no nvidia-smi here"}),
+        energy_frames=200,
+    )
+
+
+def clip_result(name: str, *, iou: float = 0.99, adaptive_ms: float = 3.0) -> ClipResult:
+    return ClipResult(name, Fidelity(100, 0.4, 4.0, adaptive_ms, iou, 0.9, 1.5), every_ms=10.0, adaptive_ms=8.0)
+
+
+RESULTS = Results(
+    input="call.mp4",
+    effect="model portrait, background blur",
+    background="blur",
+    date="2026-11-25T12:00:00+00:00",
+    machine={"cpu": "a processor", "rtseg": "0.1.0"},
+    sizes={"720p": size_result()},
+    clips=(clip_result("one"), clip_result("two", iou=0.96, adaptive_ms=3.5)),
+    start=StartResult(7.0, 1.25, 0.8, (6.0, 7.0, 9.0), (1.2, 1.25, 1.5)),
+    engine={"network": EngineTime("cpu", 1.0, 1.5, 2.0, 100, 0, 0)},
+    streams=None,
+    load=None,
+    rounds=2,
+    unmeasured={"streams at once": "no scheduler"},
+)
+
+
+def test_a_size_is_judged_by_the_floor_and_by_the_limit() -> None:
+    size = size_result()
+    assert (size.limit_ms, size.to_floor, size.to_limit, size.adaptive_ratio) == (12.0, 1.8, 1.5, 0.5)
+
+
+def judged(results: Results) -> dict[str, tuple[float, float, bool]]:
+    return {target.name: (target.value, target.limit, target.met) for target in results.targets}
+
+
+def test_targets_are_judged_by_the_worst() -> None:
+    assert judged(RESULTS) == {
+        "720p, blur: x the limit": (1.5, 1.5, True),
+        "720p: CPU-ms beside the limit, sum of stages": (1.5, 2.5, True),
+        "adaptive / every, pipeline, worst of 2 clips": (0.875, 0.75, False),
+        "adaptive / every, process, worst of 2 clips": (0.8, 0.75, False),
+        "adaptive, mean IoU, worst of 2 clips": (0.96, 0.97, False),
+        "import rtseg, ms": (7.0, 150.0, True),
+        "first frame, s from process start": (1.25, 1.0, False),
+    }
+
+
+def test_a_picture_may_cost_less_than_a_blur() -> None:
+    assert judged(replace(RESULTS, background="picture"))["720p, picture: x the limit"] == (1.5, 1.35, False)
+
+
+def test_what_was_promised_of_something_else_is_not_judged() -> None:
+    on_gpu = replace(RESULTS, engine={"network": EngineTime("cuda", 1.0, 1.5, 2.0, 100, 8, 4)})
+    for other in (replace(RESULTS, background=None), replace(RESULTS, sizes={"360p": size_result()}), on_gpu):
+        assert not [name for name in judged(other) if name.startswith("720p")]
+
+
+def test_the_json_says_what_follows_from_the_figures() -> None:
+    data = json.loads(json.dumps(RESULTS.data))
+    assert data["format"] == 1
+    assert data["sizes"]["720p"]["to_limit"] == 1.5
+    assert data["sizes"]["720p"]["overhead_ms"] == 1.5
+    assert data["clips"][1]["pipeline_ratio"] == 0.875
+    assert [target["met"] for target in data["targets"]] == [True, True, False, False, False, True, False]
+
+
+def test_the_page_has_every_figure_and_says_what_is_missing() -> None:
+    text = page(replace(RESULTS, load="loaded machine"), ["![whole](whole.png)"])
+    assert "cpu a processor, rtseg 0.1.0." in text
+    assert "**loaded machine**" in text
+    assert "| 720p, blur: x the limit | 1.5 | at most 1.5 | met |" in text
+    assert "| 720p | rtseg, every frame | 18.00 | 18.00–19.00 | 50 | 200 | 100 |" in text
+    assert "| 720p | 1.80 | 1.50 | 0.50 | 6.00 | 1.50 |" in text
+    assert "| network (of segment) | 2.00 |" in text
+    assert "| segment |" not in text
+    assert "| 720p | rtseg, every frame | 10.0 | 20.0 | 30.0 | 7 | 100 | 19.00 |" in text
+    assert "| two | 4.00 | 3.50 | 0.88 | 10.00 | 8.00 | 0.80 |" in text
+    assert "| two | 100 | 0.40 | 0.9600 | 0.900 | 1.50 |" in text
+    assert "| network | cpu | 1.00 | 1.50 | 2.00 | 1000 | 0.00 | 0.00 |" in text
+    assert "| 720p | cpu | 10.0 | 0.200 |" in text
+    assert text.endswith("## Not measured here\n\n- streams at once: no scheduler\n")
+
+
+def test_streams_at_once_have_a_table_where_they_were_measured() -> None:
+    many = replace(RESULTS, streams=(StreamsResult(2, 10.0, 20.0, 34.0, 8.0, 590, 10),))
+    [table] = [table for table in tables(many) if table.title.startswith("Streams")]
+    assert table.rows == (("2", "10.0", "20.0", "34.0", "8.0", "10", "590"),)
+    assert not [table for table in tables(RESULTS) if table.title.startswith("Streams")]
+
+
+def test_the_hook_of_many_streams_is_called_with_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "many_streams.py").write_text(
+        "def measure(config, clip, limit):\n"
+        "    times = dict(p50_ms=1, p95_ms=2, p99_ms=limit + 1, cpu_ms=4)\n"
+        "    return [dict(streams=1, frames=len(clip.name), dropped=0, **times)]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(streams, "HOOK", "many_streams:measure")
+    assert streams.measure(parse_config({}), Path("four")) == (StreamsResult(1, 1, 2, 34.0, 4, 4, 0),)
+    monkeypatch.setattr(streams, "HOOK", "no_such_module:measure")
+    assert streams.measure(parse_config({}), Path("four")) is None
+
+
+def test_bars_are_as_long_as_their_values_say() -> None:
+    chart = Chart("title", {"": [Bar("a", ((0, 1.0), (1, 2.0))), Bar("b", ((2, 1.5),), "note")]}, ("x", "y", "z"))
+    canvas = draw(chart)
+    rows = canvas[70 + 34 :]  # below the legend
+    long = {number: (rows == COLOURS[number]).all(axis=2).sum(axis=1).max() for number in range(3)}
+    assert long[1] == pytest.approx(2 * long[0], abs=1)
+    assert long[2] == pytest.approx(1.5 * long[0], abs=1)
+    assert long[0] > 300
+
+
+def test_a_line_stands_where_its_value_is() -> None:
+    canvas = draw(Chart("", {"": [Bar("a", ((0, 2.0),)), Bar("b", ((0, 1.0),))]}, line=(1.0, "one")))
+    marked = (canvas[-60:] == (110, 110, 110)).all(axis=2).sum(axis=0)
+    column = int(np.flatnonzero(marked > 20).mean())
+    short = np.flatnonzero((canvas[-60:] == COLOURS[0]).all(axis=2).any(axis=0))
+    assert column == pytest.approx(short.max(), abs=2)
+
+
+def test_sizes_are_named_or_given() -> None:
+    assert size_of("4K") == (3840, 2160)
+    assert size_of("800x450") == (800, 450)
+    for wrong in ("9k", "801x450", "8x8", "x", "800x450x2"):
+        with pytest.raises(ConfigError, match="must be one of 360p, 720p, 1080p, 4K"):
+            size_of(wrong)
+
+
+def test_large_pictures_are_fewer_for_they_are_kept() -> None:
+    settings = make_settings()
+    assert list(settings.sizes) == ["360p", "720p", "1080p", "4K"]
+    assert [settings.frames_at(size) for size in settings.sizes.values()] == [300, 300, 300, 80]
+
+
+def test_a_folder_stands_for_its_videos(tmp_path: Path) -> None:
+    for name in ("b.mp4", "a.MKV", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in make_settings(inputs=[tmp_path]).inputs] == ["a.MKV", "b.mp4"]
+    (tmp_path / "none").mkdir()
+    with pytest.raises(SourceNotFound, match="has no video"):
+        make_settings(inputs=[tmp_path / "none"])
+
+
+def test_programs_get_the_same_run_as_plain_values() -> None:
+    config = configure("in.mp4", "out.mp4", background="blur:4", model="portrait-fast", filters="smooth")
+    every, adaptive = plain(config, adaptive=False), plain(config, adaptive=True)
+    assert json.loads(json.dumps(every)) == every
+    again = parse_config(every)
+    assert (again.filters, again.effects, again.model.name) == (config.filters, config.effects, "portrait-fast")
+    assert (again.source, again.sinks) == (None, ())
+    assert (again.model.adaptive, again.model.fused) == (False, None)
+    sparing = parse_config(adaptive).model
+    assert (sparing.adaptive, sparing.fused) == (True, False)
+
+
+def test_peers_are_taken_along_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "picture.json").write_text('{"title": "720p", "median": {"naive": {"cpu_ms": 40.25}}}')
+    program = {"kind": "matting", "label": "loop", "median": {"total": 9, "outside": 3}, "quotients": [2.5, 3]}
+    (tmp_path / "split.json").write_text(json.dumps({"title": "720p", "programs": [program]}))
+    (tmp_path / "other.json").write_text('{"anything": 1}')
+    peers = read_peers([tmp_path / f"{name}.json" for name in ("picture", "split", "other")])
+    with_peers = replace(RESULTS, peers=peers)
+    assert with_peers.data["peers"] == peers
+    shown = [(table.title, table.rows) for table in tables(with_peers) if table.title.startswith("Peers")]
+    assert shown == [
+        ("Peers (picture): 720p", (("naive", "40.25", "–", "–", "–", "–"),)),
+        ("Peers (split): 720p", (("matting", "loop", "9.00", "–", "3.00", "–", "2.50"),)),
+    ]
+
+
+def test_peers_that_are_no_object_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text("[1]")
+    with pytest.raises(ConfigError, match="must hold a JSON object, not a list"):
+        read_peers([tmp_path / "list.json"])
