@@ -18,6 +18,7 @@ from typing import Any, assert_never
 
 from rtseg import registry, store
 from rtseg.adaptive import Adaptive
+from rtseg.batching import batched
 from rtseg.cards import Card
 from rtseg.config import (
     BackgroundEffect,
@@ -45,6 +46,8 @@ from rtseg.fused_pipeline import FusedPipeline
 from rtseg.pipeline import Pipeline
 from rtseg.registry import Kind
 from rtseg.runner import Policy, run
+from rtseg.scheduler import StreamEngine
+from rtseg.segmenters import BoundEngine
 from rtseg.stats import Stats
 from rtseg.types import Effect, Picture, Segmenter, Sink, Source
 
@@ -60,6 +63,7 @@ class Job:
     sinks: tuple[Sink, ...]
     card: Card
     policy: Policy = "auto"
+    engine: StreamEngine | None = None
 
     def run(
         self,
@@ -68,13 +72,19 @@ class Job:
         progress: Callable[[Stats], None] | None = None,
     ) -> Stats:
         """Take the source to its end; see `rtseg.runner.run`."""
-        return run(self.source, self.pipeline, self.sinks, policy=self.policy, stop=stop, progress=progress)
+        try:
+            return run(self.source, self.pipeline, self.sinks, policy=self.policy, stop=stop, progress=progress)
+        finally:
+            if self.engine is not None:
+                self.engine.close()
 
     def close(self) -> None:
         """Instead of running: give everything back; no output is left where none was written."""
         self.source.close()
         for sink in self.sinks:
             sink.close()
+        if self.engine is not None:
+            self.engine.close()
 
     @property
     def notes(self) -> list[str]:
@@ -82,8 +92,10 @@ class Job:
         return [note for sink in self.sinks for note in getattr(sink, "notes", ())]
 
 
-def build(config: Config, *, more_sinks: Sequence[Sink] = ()) -> Job:
+def build(config: Config, *, more_sinks: Sequence[Sink] = (), engine: StreamEngine | None = None) -> Job:
     """Make everything that `config` names; `more_sinks` get the outputs too.
+
+    engine: of `rtseg.streams`, in place of one of its own: the job closes it.
 
     Raises ConfigError, DependencyMissing, and what models, sources and sinks raise for files they cannot use;
     what was opened before the error is closed.
@@ -96,7 +108,8 @@ def build(config: Config, *, more_sinks: Sequence[Sink] = ()) -> Job:
     with contextlib.ExitStack() as opened:
         card = store.find_card(config.model.name)
         pictures = bool(more_sinks) or any(not isinstance(sink, MaskSink | RecordSink) for sink in config.sinks)
-        pipeline = build_fused(config.model, card, build_pipeline(config, card=card, pictures=pictures))
+        plain = build_pipeline(config, card=card, pictures=pictures, engine=engine)
+        pipeline = build_fused(config.model, card, plain) if engine is None else plain
         source = build_source(config.source)
         opened.callback(source.close)
         files = _files(config, source)
@@ -109,18 +122,23 @@ def build(config: Config, *, more_sinks: Sequence[Sink] = ()) -> Job:
             opened.callback(sink.close)
             sinks.append(sink)
         opened.pop_all()
-    return Job(source, pipeline, tuple(sinks), card, config.run.policy)
+    return Job(source, pipeline, tuple(sinks), card, config.run.policy, engine)
 
 
-def build_pipeline(config: Config, *, card: Card | None = None, pictures: bool = True) -> Pipeline:
-    """The pipeline alone, for those who have frames of their own; without `pictures` no effect is the default."""
+def build_pipeline(
+    config: Config, *, card: Card | None = None, pictures: bool = True, engine: BoundEngine | None = None
+) -> Pipeline:
+    """The pipeline alone, for those who have frames of their own; without `pictures` no effect is the default.
+
+    engine: in place of one of its own, such as a stream's of a `Scheduler`, for the same card.
+    """
     card = store.find_card(config.model.name) if card is None else card
     alone = isinstance(config.source, ImageSource)
     filters = default_filters(card, alone=alone) if config.filters is None else config.filters
     effects = (default_effects(card) if pictures else ()) if config.effects is None else config.effects
     made = [build_effect(options, card) for options in effects]
     return Pipeline(
-        build_segmenter(config.model, card),
+        build_segmenter(config.model, card, engine=engine),
         filters=[_make("filter", f) for f in filters],
         analyzers=[_make("analyzer", a) for a in config.analyzers],
         effects=made,
@@ -144,14 +162,19 @@ def default_effects(card: Card) -> tuple[EffectOptions, ...]:
     return (BackgroundEffect(paint="blur"),) if is_matte(card) else (OverlayEffect(),)
 
 
-def build_segmenter(options: ModelOptions, card: Card) -> Segmenter:
-    """The card's weights, verified, in an engine of their own, behind the segmenter of the card's family."""
+def build_segmenter(options: ModelOptions, card: Card, *, engine: BoundEngine | None = None) -> Segmenter:
+    """The segmenter of the card's family around `engine`, or around the card's weights, verified, in an engine."""
     segmenter = registry.load("segmenter", card.family)
-    path = store.verify(card)
+    return segmenter(card, build_engine(options, card) if engine is None else engine)  # type: ignore[no-any-return]
+
+
+def build_engine(options: ModelOptions, card: Card, *, batch: int = 1) -> OrtEngine:
+    """The card's weights, verified, in an engine for so many frames at once: ModelRejected where it cannot be."""
+    path = batched(store.verify(card), batch)
     settings = options.options()
     for word in ("name", "adaptive", "fused"):
         settings.pop(word, None)
-    return segmenter(card, OrtEngine(path, shapes={card.input.name: card.input.shape}, **settings))  # type: ignore[no-any-return]
+    return OrtEngine(path, shapes={card.input.name: (batch, *card.input.shape[1:])}, **settings)
 
 
 def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline | FusedPipeline:
