@@ -111,6 +111,7 @@ class Scheduler:
             if self._closed:
                 raise EngineError("the scheduler is closed: make another")
             pool = self._place()
+            self._check_room()
             if rate is not None and self.capacity is not None:
                 self._admit(pool, rate, self.capacity)
             stream = StreamEngine(self, pool, rate, self._clock())
@@ -138,6 +139,8 @@ class Scheduler:
         with self._lock:
             if stream in self._streams:
                 self._streams.remove(stream)
+                if self._spare is None:  # there may be room again
+                    self._full = None
 
     def make_room(self, stream: StreamEngine, pool: Pool, error: OutOfMemory) -> bool:
         """After a frame had no room alone: fewer streams on the device. False where nothing is left to be done."""
@@ -180,13 +183,15 @@ class Scheduler:
         """The pool that new streams come to."""
         return self._spare if self._full is not None and self._spare is not None else self._pool
 
-    def _admit(self, pool: Pool, rate: float, capacity: float) -> None:
-        if self._full is not None and pool is not self._spare:
+    def _check_room(self) -> None:
+        if self._full is not None and self._spare is None:
             self._counts["streams_refused"] += 1
             raise Overloaded(
                 f"no more streams: the device ran out of memory ({self._full}); close a stream, use a smaller model, "
                 "or give the scheduler a fallback on the CPU"
             )
+
+    def _admit(self, pool: Pool, rate: float, capacity: float) -> None:
         here = [stream for stream in self._streams if stream.pool is pool]
         shares = [share for stream in here if (share := stream.share(self._clock())) is not None]
         share = sum(shares) / len(shares) if shares else 1.0
