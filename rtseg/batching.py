@@ -24,6 +24,8 @@ __all__ = ["batched", "check_batch", "with_batch"]
 FORMAT = 1
 """Of the graphs that are kept: another number when `with_batch` makes something else of the same graph."""
 _TOLERANCE = 1e-4
+_SCALES = (1.0, 4.0, 16.0)
+_BLOB = 32
 _SHAPES = {"Reshape": 1, "Expand": 1, "Resize": 3}
 """Operators that are told a whole shape, and which of their inputs it is."""
 
@@ -89,22 +91,36 @@ def with_batch(model: ModelProto, batch: int) -> ModelProto:
 def check_batch(single: BoundEngine, many: BoundEngine) -> None:
     """Run different inputs one by one and at once: both must give the same within 1e-4 of 1 and of the value.
 
-    Both engines' inputs hold zeros afterwards. Raises ModelRejected where a frame depends on its neighbours, or gets
-    the result of another, and what the engines raise.
+    Many a network gives the same for all noise, nothing: inputs grow until it tells frames apart. Both engines' inputs
+    hold zeros afterwards. Raises ModelRejected where a frame depends on its neighbours, gets the result of another,
+    or where no two frames could be told apart, and what the engines raise.
     """
     batch = next(iter(many.inputs.values())).shape[0]
     for name, buffer in single.inputs.items():
         if many.inputs[name].shape != (batch, *buffer.shape[1:]):
             raise ModelRejected(f"input {name!r} is {many.inputs[name].shape} for {batch} times {buffer.shape}")
     chance = np.random.default_rng(0)
-    expected: list[Mapping[str, NDArray[Any]]] = []
+    try:
+        if not any(_agree(single, many, batch, chance, scale) for scale in _SCALES):
+            raise ModelRejected(
+                f"whether a batch of {batch} keeps frames apart cannot be told: the network gives the same for all of "
+                "them; it is run frame by frame"
+            )
+    finally:
+        for buffer in (*single.inputs.values(), *many.inputs.values()):
+            buffer.fill(0)
+
+
+def _agree(single: BoundEngine, many: BoundEngine, batch: int, chance: np.random.Generator, scale: float) -> bool:
+    """Whether frames of such a scale could be told apart; ModelRejected where they were and the batch is wrong."""
+    alone: list[Mapping[str, NDArray[Any]]] = []
     for place in range(batch):
         for name, buffer in single.inputs.items():
-            buffer[...] = _noise(buffer, chance)
+            buffer[...] = _noise(buffer, chance, scale)
             many.inputs[name][place] = buffer[0]
-        expected.append({name: array.copy() for name, array in single.run().items()})
+        alone.append({name: array.copy() for name, array in single.run().items()})
     found = many.run()
-    for place, outputs in enumerate(expected):
+    for place, outputs in enumerate(alone):
         for name, wanted in outputs.items():
             got = found[name][place : place + 1]
             if got.shape != wanted.shape or not np.allclose(got, wanted, rtol=_TOLERANCE, atol=_TOLERANCE):
@@ -112,14 +128,27 @@ def check_batch(single: BoundEngine, many: BoundEngine) -> None:
                     f"in a batch of {batch}, frame {place} gets another {name!r} than alone: the network is run frame "
                     "by frame"
                 )
-    for buffer in (*single.inputs.values(), *many.inputs.values()):
-        buffer.fill(0)
+    pairs = [(one, other) for place, one in enumerate(alone) for other in alone[:place]]
+    return all(any(_differ(one[name], other[name]) for name in one) for one, other in pairs)
 
 
-def _noise(buffer: NDArray[Any], chance: np.random.Generator) -> NDArray[Any]:
-    if buffer.dtype.kind == "f":
-        return chance.random(buffer.shape, np.float32).astype(buffer.dtype)
-    return chance.integers(0, 2 if buffer.dtype.kind == "b" else 127, buffer.shape).astype(buffer.dtype)
+def _differ(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    return not np.allclose(one, other, rtol=0, atol=100 * _TOLERANCE)
+
+
+def _noise(buffer: NDArray[Any], chance: np.random.Generator, scale: float) -> NDArray[Any]:
+    """Of the buffer's shape and type; in pictures some blobs, which networks make more of."""
+    shape = buffer.shape
+    if buffer.dtype.kind == "b":
+        return chance.random(shape) < 0.5
+    if buffer.dtype.kind != "f":
+        return chance.integers(0, 100, shape).astype(buffer.dtype)
+    noise = scale * (chance.random(shape, np.float32) - 0.5)
+    if len(shape) == 4:
+        height, width = shape[2:]
+        blobs = chance.random((*shape[:2], -(-height // _BLOB), -(-width // _BLOB)), np.float32)
+        noise += scale * np.kron(blobs - 0.5, np.ones((_BLOB, _BLOB), np.float32))[:, :, :height, :width]
+    return (noise + 0.5).astype(buffer.dtype)
 
 
 def _set_first(port: ValueInfoProto, batch: int) -> None:

@@ -3,10 +3,10 @@ from __future__ import annotations
 import logging
 
 import pytest
+from engines import GPU, INTERRUPT, LATE, POISON, Caller, Machine, until
 
 from rtseg.errors import InferenceFailed, InferenceTimeout
 from rtseg.pool import Pool, Slot
-from tests.engines import GPU, INTERRUPT, LATE, POISON, Caller, Machine, until
 
 
 def pool_of(machine: Machine, *, buckets: tuple[int, ...] = (1, 2, 4, 8), lanes: int | None = 1) -> Pool:
@@ -95,7 +95,7 @@ def test_who_waits_longest_goes_first_however_others_flood() -> None:
 
 
 def test_streams_that_are_open_but_silent_are_not_waited_for() -> None:
-    pool = pool_of(machine := Machine())
+    pool = pool_of(Machine())
     Asker(pool), Asker(pool)
     assert Caller(Asker(pool), 1.0, 2.0, 3.0).done() == [2.0, 4.0, 6.0]
 

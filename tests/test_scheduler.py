@@ -2,16 +2,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import graphs
 import pytest
+from engines import Caller, Machine, until
 
 from rtseg.engine import OrtEngine
 from rtseg.errors import ConfigError, EngineError, InferenceFailed, OutOfMemory, Overloaded
 from rtseg.scheduler import Scheduler, StreamEngine
-from tests import graphs
-from tests.engines import Caller, Machine, until
 
 
 def ask(stream: StreamEngine, value: float) -> float:
@@ -20,14 +21,16 @@ def ask(stream: StreamEngine, value: float) -> float:
 
 
 def scheduler_of(machine: Machine, **options: Any) -> Scheduler:
-    options = {"clock": machine.clock, "parallel": 1, "capacity": None} | options
+    options = options | {"clock": machine.clock}
+    options.setdefault("parallel", 1)
+    options.setdefault("capacity", None)
     return Scheduler(machine.open, **options)
 
 
 def together(machine: Machine, streams: list[StreamEngine]) -> list[float]:
     """Each stream asks for its number, all of them behind a run that is held: one batch as large as can be."""
     machine.gated = True
-    waiting = [Caller(lambda value, stream=stream: ask(stream, value), float(i)) for i, stream in enumerate(streams)]
+    waiting = [Caller(partial(ask, stream), float(place)) for place, stream in enumerate(streams)]
     until(lambda: sum(stream._place[1].busy for stream in streams) == len(streams))
     machine.gated = False
     machine.step(50)

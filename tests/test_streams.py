@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from engines import until
+from fakes import ListSink, ListSource, SquareSegmenter, plain_frame
+
+from rtseg import store
+from rtseg.build import Job, build
+from rtseg.config import Config, parse_config
+from rtseg.errors import SourceError
+from rtseg.pipeline import Pipeline
+from rtseg.results import Regions
+from rtseg.stats import Stats
+from rtseg.streams import open_scheduler, run_streams
+
+CARD = store.find_card("portrait-fast")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RTSEG_CACHE", str(tmp_path / "cache"))
+
+
+def job_of(source: ListSource, sink: ListSink) -> Job:
+    return Job(source, Pipeline(SquareSegmenter()), (sink,), CARD)
+
+
+def test_a_stream_that_fails_leaves_the_others_alone(caplog: pytest.LogCaptureFixture) -> None:
+    sinks = [ListSink(), ListSink(), ListSink(fail_at=1, error=OSError("full")), ListSink()]
+    sources = [ListSource([plain_frame(i) for i in range(8)]) for _ in sinks]
+    sources[1] = ListSource([plain_frame(0)], error=SourceError("gone"))
+    told: list[tuple[int, int]] = []
+    results = run_streams(
+        [job_of(source, sink) for source, sink in zip(sources, sinks, strict=True)],
+        progress=lambda place, stats: told.append((place, stats.frames_out)),
+    )
+    assert [result.stats.frames_out if result.stats else None for result in results] == [8, None, None, 8]
+    assert [str(result.error) for result in results] == ["None", "gone", "full", "None"]
+    assert [len(sink.outputs) for sink in sinks] == [8, 1, 1, 8]
+    assert [sink.closed for sink in sinks] == [1, 1, 1, 1]
+    assert sorted(told) == [(0, 8), (3, 8)]
+    assert "stream 1 (list) ended: gone" in caplog.text
+
+
+def test_stopping_ends_every_stream_with_what_it_took_written() -> None:
+    stop = threading.Event()
+    sinks = [ListSink(), ListSink()]
+    jobs = [job_of(ListSource([plain_frame(i) for i in range(2000)], delay=0.001), sink) for sink in sinks]
+
+    def watch() -> None:
+        until(lambda: all(sink.outputs for sink in sinks))
+        stop.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    for result, sink in zip(run_streams(jobs, stop=stop), sinks, strict=True):
+        assert isinstance(result.stats, Stats)
+        assert (result.stats.status, result.stats.frames_out) == ("stopped", len(sink.outputs))
+        assert len(sink.outputs) < 2000
+
+
+def test_a_stream_that_ends_does_not_give_the_others_threads_of_opencv() -> None:
+    short, long = ListSink(), ListSink()
+    seen: list[int] = []
+    ended = threading.Event()
+
+    class Watching(SquareSegmenter):
+        def __call__(self, frame: object) -> Regions:
+            if frame.index:  # type: ignore[attr-defined]
+                assert ended.wait(10)
+            seen.append(cv2.getNumThreads())
+            return super().__call__(frame)  # type: ignore[arg-type, return-value]
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    first = job_of(ListSource([plain_frame(0)]), short)
+    second = Job(ListSource([plain_frame(0), plain_frame(1)]), Pipeline(Watching()), (long,), CARD)
+
+    class Telling(ListSink):
+        def close(self) -> None:
+            threading.Timer(0.05, ended.set).start()
+
+    first = Job(first.source, first.pipeline, (Telling(),), CARD)
+    try:
+        run_streams([first, second])
+        assert seen == [1, 1]
+        assert cv2.getNumThreads() == 2
+    finally:
+        cv2.setNumThreads(before)
+
+
+def config_of(seconds: float) -> Config:
+    return parse_config(
+        {
+            "source": {"type": "sample", "seconds": seconds, "size": [160, 90], "rate": 10},
+            "sinks": [{"type": "null"}],
+            "model": {"name": "portrait-fast"},
+        }
+    )
+
+
+def test_streams_around_one_network_make_the_pictures_that_each_makes_alone() -> None:
+    configs = [config_of(0.8), config_of(0.5)]
+    alone = []
+    for config in configs:
+        build(config, more_sinks=[sink := ListSink()]).run()
+        alone.append(sink)
+    together = [ListSink() for _ in configs]
+    with open_scheduler(configs[0].model) as scheduler:
+        jobs = [
+            build(config, more_sinks=[sink], engine=scheduler.stream(rate=None))
+            for config, sink in zip(configs, together, strict=True)
+        ]
+        results = run_streams(jobs)
+        assert scheduler.load == 0.0, "the streams gave their places back"
+        assert scheduler.counts["alone"] + scheduler.counts["batched"] == 13
+    assert [result.error for result in results] == [None, None]
+    for sink, wanted in zip(together, alone, strict=True):
+        assert len(sink.outputs) == len(wanted.outputs)
+        for found, expected in zip(sink.outputs, wanted.outputs, strict=True):
+            for plane, right in zip(found.picture.planes, expected.picture.planes, strict=True):
+                assert np.abs(plane.astype(int) - right).max() <= 1, "a batch adds up in another order"
+
+
+def test_a_job_that_is_not_run_gives_its_place_back() -> None:
+    with open_scheduler(config_of(0.1).model, capacity=0.85) as scheduler:
+        job = build(config_of(0.1), engine=scheduler.stream(rate=30.0))
+        assert scheduler.load > 0
+        job.close()
+        assert scheduler.load == 0.0
+
+
+def test_streams_of_one_network_share_its_weights() -> None:
+    with open_scheduler(config_of(0.1).model, buckets=(1,), parallel=1, capacity=None) as scheduler:
+        streams = [scheduler.stream() for _ in range(3)]
+        sessions = {id(stream._place[1].engine._session) for stream in streams}  # type: ignore[union-attr]
+        buffers = {stream.inputs["image"].ctypes.data for stream in streams}
+    assert (len(sessions), len(buffers)) == (1, 3)
