@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,15 +12,16 @@ from dataclasses import dataclass
 import cv2
 
 from rtseg import store
-from rtseg.build import Job, build_engine
+from rtseg.build import Job, build, build_engine
 from rtseg.cards import Card
-from rtseg.config import ModelOptions
+from rtseg.config import Config, ModelOptions
 from rtseg.engine import OrtEngine
 from rtseg.pool import usual_lanes
 from rtseg.scheduler import BUCKETS, GATHER, Scheduler
 from rtseg.stats import Stats
+from rtseg.types import Sink
 
-__all__ = ["StreamResult", "open_scheduler", "run_streams"]
+__all__ = ["StreamResult", "open_scheduler", "open_streams", "run_streams"]
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,36 @@ def open_scheduler(
         parallel=parallel,
         capacity=capacity,
     )
+
+
+@contextmanager
+def open_streams(
+    configs: Sequence[Config],
+    *,
+    rate: float | None = None,
+    capacity: float | None = 0.85,
+    more_sinks: Sequence[Sequence[Sink]] | None = None,
+) -> Iterator[list[Job]]:
+    """Jobs for `run_streams`, one a configuration; those of one `[model]` share a network while the block lasts.
+
+    rate: frames a second of each stream, for admission; None for files, which take what is left. more_sinks: further
+    outputs, a list a configuration. Whole frames are not fused to one graph: that is for streams on their own.
+
+    Raises what `rtseg.build.build` raises, and Overloaded; what was opened before the error is closed.
+    """
+    with contextlib.ExitStack() as schedulers, contextlib.ExitStack() as opened:
+        known: dict[ModelOptions, Scheduler] = {}
+        jobs = []
+        for place, config in enumerate(configs):
+            network = config.model.model_copy(update={"adaptive": None, "fused": None})
+            if network not in known:
+                known[network] = schedulers.enter_context(open_scheduler(network, capacity=capacity))
+            engine = known[network].stream(rate=rate)
+            opened.callback(engine.close)
+            jobs.append(build(config, more_sinks=more_sinks[place] if more_sinks else (), engine=engine))
+            opened.callback(jobs[-1].close)
+        opened.pop_all()
+        yield jobs
 
 
 def run_streams(

@@ -12,11 +12,11 @@ from fakes import ListSink, ListSource, SquareSegmenter, plain_frame
 from rtseg import store
 from rtseg.build import Job, build
 from rtseg.config import Config, parse_config
-from rtseg.errors import SourceError
+from rtseg.errors import Overloaded, SourceError
 from rtseg.pipeline import Pipeline
 from rtseg.results import Regions
 from rtseg.stats import Stats
-from rtseg.streams import open_scheduler, run_streams
+from rtseg.streams import open_scheduler, open_streams, run_streams
 
 CARD = store.find_card("portrait-fast")
 
@@ -110,20 +110,32 @@ def test_streams_around_one_network_make_the_pictures_that_each_makes_alone() ->
         build(config, more_sinks=[sink := ListSink()]).run()
         alone.append(sink)
     together = [ListSink() for _ in configs]
-    with open_scheduler(configs[0].model) as scheduler:
-        jobs = [
-            build(config, more_sinks=[sink], engine=scheduler.stream(rate=None))
-            for config, sink in zip(configs, together, strict=True)
-        ]
+    with open_streams(configs, more_sinks=[[sink] for sink in together]) as jobs:
+        first, second = (job.engine for job in jobs)
+        assert first is not None
+        assert second is not None
+        assert first.pool is second.pool
         results = run_streams(jobs)
-        assert scheduler.load == 0.0, "the streams gave their places back"
-        assert scheduler.counts["alone"] + scheduler.counts["batched"] == 13
+        assert first.pool.counts["alone"] + first.pool.counts["batched"] == 13
     assert [result.error for result in results] == [None, None]
     for sink, wanted in zip(together, alone, strict=True):
         assert len(sink.outputs) == len(wanted.outputs)
         for found, expected in zip(sink.outputs, wanted.outputs, strict=True):
             for plane, right in zip(found.picture.planes, expected.picture.planes, strict=True):
                 assert np.abs(plane.astype(int) - right).max() <= 1, "a batch adds up in another order"
+
+
+def test_what_was_opened_is_closed_when_a_later_stream_cannot_be(tmp_path: Path) -> None:
+    first, missing, closed = config_of(0.1), tmp_path / "missing.mp4", ListSink()
+    broken = parse_config({"source": {"type": "video", "path": str(missing)}, "sinks": [{"type": "null"}]})
+    with pytest.raises(SourceError, match="missing"), open_streams([first, broken], more_sinks=[[closed], []]):
+        pytest.fail("there is nothing to run")
+    assert closed.closed == 1
+
+
+def test_a_stream_too_many_is_refused_before_anything_runs() -> None:
+    with pytest.raises(Overloaded, match="a stream of 1000"), open_streams([config_of(0.1)] * 9, rate=1000.0):
+        pytest.fail("nine thousand frames a second")
 
 
 def test_a_job_that_is_not_run_gives_its_place_back() -> None:
