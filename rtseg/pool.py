@@ -83,7 +83,7 @@ class Pool:
         self._lock = threading.Lock()
         self._waiting: deque[Slot] = deque()
         self._slots: list[Slot] = []
-        self._over: EngineError | None = None
+        self._over: str | None = None
         single = open_engine(1)
         self.providers = single.providers
         self._shapes = (single.inputs, single.run())
@@ -114,14 +114,14 @@ class Pool:
             if slot in self._slots:
                 self._slots.remove(slot)
             slot.closed = True
-            self._drop(slot, InferenceFailed(_CLOSED))
+            self._drop(slot, _CLOSED)
 
-    def dissolve(self, error: EngineError) -> None:
-        """Fail whatever waits, and give the engines back."""
+    def dissolve(self, reason: str) -> None:
+        """Fail whatever waits and comes, and give the engines back."""
         with self._lock:
-            self._over = error
+            self._over = reason
             while self._waiting:
-                self._drop(self._waiting[0], error)
+                self._drop(self._waiting[0], reason)
             self._free.clear()
 
     def milliseconds(self, streams: int) -> float:
@@ -135,7 +135,7 @@ class Pool:
             while slot.state == "running":  # an interrupted call left a request behind
                 slot.turn.wait()
             if self._over is not None or slot.closed:
-                raise self._over or InferenceFailed(_CLOSED)
+                raise InferenceFailed(self._over or _CLOSED)
             slot.asked.append(since := self._clock())
             slot.state, slot.error = "waiting", None
             self._waiting.append(slot)
@@ -153,9 +153,7 @@ class Pool:
                     self._waiting.remove(slot)
                     slot.state = "idle"
                     self._call_next()
-        if slot.error is not None:
-            raise slot.error
-        return slot.result
+        return _outcome(slot)
 
     def _patience(self, since: float) -> float:
         """Seconds for which the first in the queue should wait for others."""
@@ -165,9 +163,7 @@ class Pool:
         saved = self._best[count][0] + self._best[1][0] - self._best[count + 1][0]
         now = self._clock()
         until = since + min(self._gather, self._drift * saved)
-        if now >= until or not any(other.due(now, until) for other in self._slots):
-            return 0.0
-        return until - now
+        return until - now if any(other.due(now, until) for other in self._slots) else 0.0
 
     def _lead(self) -> None:
         """Run the first in the queue and whom it pays to take along; the lock is free meanwhile."""
@@ -191,8 +187,8 @@ class Pool:
                 if not done:  # this thread was interrupted: the others' frames are as they were
                     slot.state = "waiting"
                     self._waiting.appendleft(slot)
-                    if error := self._over or (InferenceFailed(_CLOSED) if slot.closed else None):
-                        self._drop(slot, error)
+                    if reason := self._over or (_CLOSED if slot.closed else None):
+                        self._drop(slot, reason)
                 slot.turn.notify_all()
             self._call_next()
 
@@ -241,7 +237,7 @@ class Pool:
             self._plan()
             self._free = [_without(lane, self.costs) for lane in self._free]
             self.counts["smaller_batch"] += 1
-        log.warning("no room for batches of %d, %d at most from here on: %s", batch, max(self.costs), error)
+        log.warning("no room for batches of %d, %d at most from here on: %s", batch, max(self.costs), str(error))
 
     def _choose(self, count: int) -> tuple[int, int]:
         """The batch to run first of `count` waiting frames, and how many of them are in it."""
@@ -267,7 +263,7 @@ class Pool:
                 cost = self._cost(engine)
             except (EngineError, ModelRejected) as error:
                 self.counts["smaller_batch"] += isinstance(error, OutOfMemory)
-                log.warning("no batches of %d and more: %s", batch, error)
+                log.warning("no batches of %d and more: %s", batch, str(error))
                 break
             smaller = max(self.costs)
             if cost / batch > _PAYS * self.costs[smaller] / smaller:
@@ -285,10 +281,10 @@ class Pool:
             least = min(least, self._clock() - started)
         return max(least, 1e-9)
 
-    def _drop(self, slot: Slot, error: EngineError) -> None:
+    def _drop(self, slot: Slot, reason: str) -> None:
         if slot.state == "waiting":
             self._waiting.remove(slot)
-            slot.state, slot.error = "idle", error
+            slot.state, slot.error = "idle", InferenceFailed(reason)
             slot.turn.notify_all()
             self._call_next()
 
@@ -303,6 +299,16 @@ def usual_lanes(providers: Sequence[str]) -> int:
     if providers[0] != "cpu":
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _outcome(slot: Slot) -> Buffers:
+    error, slot.error = slot.error, None
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error  # or it would keep the engine alive, by its traceback
+    return slot.result
 
 
 def _without(lane: dict[int, BoundEngine], costs: Mapping[int, float]) -> dict[int, BoundEngine]:

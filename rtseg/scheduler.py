@@ -64,7 +64,7 @@ class Scheduler:
         self._counts: Counter[str] = Counter()
         self._streams: list[StreamEngine] = []
         self._closed = False
-        self._full: OutOfMemory | None = None
+        self._full: str | None = None
         self._spare: Pool | None = None
         try:
             self._pool = self._open(open_engine)
@@ -72,7 +72,7 @@ class Scheduler:
             if fallback is None:
                 raise
             self._counts["all_on_cpu"] += 1
-            log.warning("no room for the network on its device, all streams run on the CPU: %s", error)
+            log.warning("no room for the network on its device, all streams run on the CPU: %s", str(error))
             self._pool = self._spare = self._open(fallback)
 
     @property
@@ -94,9 +94,9 @@ class Scheduler:
 
     @property
     def load(self) -> float:
-        """The share of its time that the network is at work for the streams: measured requests times measured cost."""
+        """The share of its time, on the busier device, that the network is at work: measured requests times cost."""
         with self._lock:
-            return self._load(self._pool)
+            return max(self._load(pool) for pool in (self._pool, self._spare) if pool is not None)
 
     def stream(self, *, rate: float | None = 30.0) -> StreamEngine:
         """An engine for one more stream, to be closed when the stream ends.
@@ -126,7 +126,7 @@ class Scheduler:
                 stream.close()
             for pool in (self._pool, self._spare):
                 if pool is not None:
-                    pool.dissolve(InferenceFailed("the scheduler was closed"))
+                    pool.dissolve("the scheduler was closed: make another")
 
     def __enter__(self) -> Self:
         return self
@@ -149,9 +149,9 @@ class Scheduler:
                 return True
             if pool is self._spare:
                 return False
-            self._full = error
+            self._full = str(error)  # the error itself would keep the engine alive
             if self._fallback is None:
-                log.warning("the device has no room, no streams are taken on any more: %s", error)
+                log.warning("the device has no room, no streams are taken on any more: %s", str(error))
                 return False
             here = [other for other in self._streams if other.pool is pool]
             if self._spare is None:
@@ -166,13 +166,13 @@ class Scheduler:
             self._counts["streams_moved"] += len(moved)
             if len(moved) == len(here):
                 self._counts["all_on_cpu"] += 1
-                log.warning("the device has no room for a single stream, all run on the CPU: %s", error)
+                log.warning("the device has no room for a single stream, all run on the CPU: %s", str(error))
                 self._counts += pool.counts
-                pool.dissolve(error)
+                pool.dissolve(str(error))
                 self._pool = self._spare
             else:
                 log.warning(
-                    "the device has no room, %d of %d streams go on on the CPU: %s", len(moved), len(here), error
+                    "the device has no room, %d of %d streams go on on the CPU: %s", len(moved), len(here), str(error)
                 )
         return True
 

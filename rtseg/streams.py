@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import cv2
 
@@ -136,15 +137,15 @@ def run_streams(
 
 
 class _Engines:
-    """Engines by batch that share a session each, where a session can be shared: on the CPU."""
+    """Engines by batch; those of one batch share a session while any of them lives."""
 
     def __init__(self, options: ModelOptions, card: Card) -> None:
         self._options, self._card = options, card
-        self._kept: dict[int, OrtEngine] = {}
+        self._kept: WeakValueDictionary[int, OrtEngine] = WeakValueDictionary()  # what is given up frees its memory
 
     def open(self, batch: int) -> OrtEngine:
-        if batch in self._kept:
-            return self._kept[batch].fork()
+        if (kept := self._kept.get(batch)) is not None:
+            return kept.fork()
         engine = build_engine(self._options, self._card, batch=batch)
         self._kept[batch] = engine
         return engine

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ class Machine:
         self.now, self.costs, self.provider, self.room = 100.0, costs, provider, room
         self.runs: list[list[float]] = []
         self.opened: list[int] = []
+        self.alive: WeakSet[DoublingEngine] = WeakSet()
         self.gated = False
         self._steps = threading.Semaphore(0)
 
@@ -41,6 +43,10 @@ class Machine:
             raise OutOfMemory(f"no room for {batch}")
         self.opened.append(batch)
         return DoublingEngine(self, batch)
+
+    def batches(self) -> list[int]:
+        """The batches of the engines that still hold memory."""
+        return sorted(len(engine.inputs["x"]) for engine in self.alive)
 
     def step(self, runs: int = 1) -> None:
         self._steps.release(runs)
@@ -68,6 +74,7 @@ class DoublingEngine:
         self.inputs: Mapping[str, NDArray[Any]] = {"x": np.zeros((batch, 1), np.float32)}
         self._outputs = {"y": np.zeros((batch, 1), np.float32)}
         self._machine = machine
+        machine.alive.add(self)
 
     def run(self) -> Mapping[str, NDArray[Any]]:
         x = self.inputs["x"]

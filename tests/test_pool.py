@@ -200,7 +200,7 @@ def test_a_thread_that_is_interrupted_leaves_its_fellows_frames_to_the_next() ->
 def test_a_dissolved_pool_fails_what_waits_and_what_comes() -> None:
     pool = pool_of(machine := Machine(), buckets=(1,))
     head, callers, _ = queued(pool, machine, 10.0)
-    pool.dissolve(InferenceFailed("over"))
+    pool.dissolve("over")
     assert callers[0].done() == []
     machine.step(1)
     assert head.done() == [2.0], "what is under way is finished"

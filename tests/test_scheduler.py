@@ -58,6 +58,7 @@ def test_a_batch_that_has_no_room_is_given_up_loudly_and_its_frames_are_made(cap
         assert together(machine, streams) == [2.0 * value for value in range(9)]
         assert scheduler.batches == (1, 2)
         assert scheduler.counts["smaller_batch"] == 2, "8, then 4"
+        assert machine.batches() == [1, 2], "what was given up holds no memory"
     assert "no room for batches of 8, 4 at most" in caplog.text
     assert "no room for batches of 4, 2 at most" in caplog.text
 
@@ -114,6 +115,8 @@ def test_all_streams_go_on_on_the_cpu_where_the_device_has_no_room_for_one(caplo
         assert (scheduler.counts["streams_moved"], scheduler.counts["all_on_cpu"]) == (3, 1)
         assert scheduler.counts["alone"] == 3, "what was counted on the device is still counted"
         assert len(crowded.device.runs) - before <= 3
+        assert crowded.device.batches() == [], "the device's memory is given back"
+        assert scheduler.stream().providers == scheduler.providers == ("cpu",)
     assert "no room for a single stream, all run on the CPU" in caplog.text
 
 
