@@ -170,8 +170,8 @@ def _rewrite_shape(model: ModelProto, node: NodeProto, position: int, batch: int
     if tensor is None:
         return
     shape = numpy_helper.to_array(tensor).copy()
-    if shape.ndim != 1 or shape.size == 0 or shape[0] != 1:
-        return  # 0 and -1 follow the batch; anything else is found out by inference or by running
+    if shape.ndim != 1 or shape.size < 2 or shape[0] != 1:
+        return  # 0 and -1 follow the batch, (1,) is a number; the rest is found out by inference or by running
     shape[0] = batch
     name = f"{node.input[position]}/batch{batch}"
     if all(known.name != name for known in model.graph.initializer):

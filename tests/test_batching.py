@@ -70,6 +70,15 @@ def test_a_shape_that_is_written_down_gets_the_batch(tmp_path: Path, as_node: bo
     assert many.run()["y"].shape == (2, 24)
 
 
+def test_a_number_that_is_made_a_vector_stays_one(tmp_path: Path) -> None:
+    path = graphs.save(
+        tmp_path / "a.onnx",
+        [helper.make_node("Reshape", ["two", "one"], ["vector"]), helper.make_node("Mul", ["x", "vector"], ["y"])],
+        constants={"two": np.array(2, np.float32), "one": np.array([1], np.int64)},
+    )
+    check_batch(OrtEngine(path), OrtEngine(batched(path, 2)))
+
+
 def refused(tmp_path: Path, nodes: list[onnx.NodeProto], message: str, **ports: object) -> None:
     with pytest.raises(ModelRejected, match=message):
         batched(graphs.save(tmp_path / "bad.onnx", nodes, **ports), 2)  # type: ignore[arg-type]
