@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import _thread
 import threading
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,9 +16,9 @@ from rtseg.build import Job, build
 from rtseg.config import Config, parse_config
 from rtseg.errors import Overloaded, SourceError
 from rtseg.pipeline import Pipeline
-from rtseg.results import Regions
 from rtseg.stats import Stats
 from rtseg.streams import open_scheduler, open_streams, run_streams
+from rtseg.types import Frame, Segmentation
 
 CARD = store.find_card("portrait-fast")
 
@@ -63,31 +65,60 @@ def test_stopping_ends_every_stream_with_what_it_took_written() -> None:
         assert len(sink.outputs) < 2000
 
 
-def test_a_stream_that_ends_does_not_give_the_others_threads_of_opencv() -> None:
-    short, long = ListSink(), ListSink()
-    seen: list[int] = []
-    ended = threading.Event()
+def test_an_interrupted_run_leaves_every_stream_closed() -> None:
+    sinks = [ListSink(), ListSink()]
+    jobs = [job_of(ListSource([plain_frame(i) for i in range(5000)], delay=0.001), sink) for sink in sinks]
 
-    class Watching(SquareSegmenter):
-        def __call__(self, frame: object) -> Regions:
-            if frame.index:  # type: ignore[attr-defined]
-                assert ended.wait(10)
+    def interrupt() -> None:
+        until(lambda: all(sink.outputs for sink in sinks))
+        _thread.interrupt_main()
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_streams(jobs)
+    assert [sink.closed for sink in sinks] == [1, 1]
+    assert all(len(sink.outputs) < 5000 for sink in sinks)
+
+
+def test_a_stream_that_ends_does_not_give_the_others_threads_of_opencv() -> None:
+    first_runs, second_runs, first_ended = threading.Event(), threading.Event(), threading.Event()
+    seen: list[int] = []
+
+    class First(Job):
+        def run(self, **options: Any) -> Stats:
+            try:
+                return super().run(**options)
+            finally:
+                first_ended.set()
+
+    class Second(Job):
+        def run(self, **options: Any) -> Stats:
+            assert first_runs.wait(10)
+            return super().run(**options)
+
+    class Short(SquareSegmenter):
+        def __call__(self, frame: Frame) -> Segmentation:
+            first_runs.set()
+            assert second_runs.wait(10)
+            return super().__call__(frame)
+
+    class Long(SquareSegmenter):
+        def __call__(self, frame: Frame) -> Segmentation:
+            second_runs.set()
+            assert first_ended.wait(10)
             seen.append(cv2.getNumThreads())
-            return super().__call__(frame)  # type: ignore[arg-type, return-value]
+            return super().__call__(frame)
 
     before = cv2.getNumThreads()
     cv2.setNumThreads(2)
-    first = job_of(ListSource([plain_frame(0)]), short)
-    second = Job(ListSource([plain_frame(0), plain_frame(1)]), Pipeline(Watching()), (long,), CARD)
-
-    class Telling(ListSink):
-        def close(self) -> None:
-            threading.Timer(0.05, ended.set).start()
-
-    first = Job(first.source, first.pipeline, (Telling(),), CARD)
     try:
-        run_streams([first, second])
-        assert seen == [1, 1]
+        run_streams(
+            [
+                First(ListSource([plain_frame()]), Pipeline(Short()), (ListSink(),), CARD),
+                Second(ListSource([plain_frame()]), Pipeline(Long()), (ListSink(),), CARD),
+            ]
+        )
+        assert seen == [1]
         assert cv2.getNumThreads() == 2
     finally:
         cv2.setNumThreads(before)
