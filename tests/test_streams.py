@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import _thread
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -69,9 +69,11 @@ def test_an_interrupted_run_leaves_every_stream_closed() -> None:
     sinks = [ListSink(), ListSink()]
     jobs = [job_of(ListSource([plain_frame(i) for i in range(5000)], delay=0.001), sink) for sink in sinks]
 
+    main = threading.get_ident()
+
     def interrupt() -> None:
         until(lambda: all(sink.outputs for sink in sinks))
-        _thread.interrupt_main()
+        signal.pthread_kill(main, signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
