@@ -168,7 +168,6 @@ class Scheduler:
                 self._counts["all_on_cpu"] += 1
                 log.warning("the device has no room for a single stream, all run on the CPU: %s", str(error))
                 self._counts += pool.counts
-                pool.dissolve(str(error))
                 self._pool = self._spare
             else:
                 log.warning(

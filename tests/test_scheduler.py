@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -61,6 +62,32 @@ def test_a_batch_that_has_no_room_is_given_up_loudly_and_its_frames_are_made(cap
         assert machine.batches() == [1, 2], "what was given up holds no memory"
     assert "no room for batches of 8, 4 at most" in caplog.text
     assert "no room for batches of 4, 2 at most" in caplog.text
+
+
+def test_a_batch_that_is_given_up_holds_no_memory_in_an_idle_lane_either() -> None:
+    room, held = [8], {value: threading.Event() for value in (1.0, 2.0, 3.0)}
+
+    class Holding(Machine):
+        def use(self, batch: int, values: list[float]) -> None:
+            if values[0] in held:
+                assert held[values[0]].wait(10)
+            super().use(batch, values)
+
+    machine = Holding(room=lambda: room[0])
+    with scheduler_of(machine, parallel=2) as scheduler:
+        streams = [scheduler.stream() for _ in range(4)]
+        callers = []
+        for stream, value, state in zip(streams, (1.0, 2.0, 3.0, 4.0), 2 * ["running"] + 2 * ["waiting"], strict=True):
+            callers.append(Caller(partial(ask, stream), value))
+            until(lambda slot=stream._place[1], wanted=state: slot.state == wanted)  # type: ignore[misc]
+        held[1.0].set()
+        until(lambda: streams[3]._place[1].state == "running")
+        held[2.0].set()
+        callers[1].done()
+        room[0] = 1
+        held[3.0].set()
+        assert [caller.done() for caller in callers] == [[2.0], [4.0], [6.0], [8.0]]
+        assert machine.batches() == [1, 1]
 
 
 def test_a_batch_that_has_no_room_at_the_start_is_given_up_loudly(caplog: pytest.LogCaptureFixture) -> None:
