@@ -44,12 +44,12 @@ def run(
     error is raised at the end; an error of the source, the pipeline or the last sink ends the run, after what was
     accepted has been written, within two seconds.
     """
-    with _opencv_in_one_thread():
+    with opencv_in_one_thread():
         return _run(source, pipeline, sinks, policy, stop, progress)
 
 
 @contextmanager
-def _opencv_in_one_thread() -> Iterator[None]:
+def opencv_in_one_thread() -> Iterator[None]:
     """OpenCV's own threads gain nothing beside a thread a stage, and burn CPU while they wait for work."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-import cv2
-
 from rtseg import store
 from rtseg.build import Job, build
 from rtseg.cards import Card
@@ -19,6 +17,7 @@ from rtseg.config import Config, ModelOptions
 from rtseg.engine import OrtEngine
 from rtseg.engines import build_engine
 from rtseg.pool import usual_lanes
+from rtseg.runner import opencv_in_one_thread
 from rtseg.scheduler import BUCKETS, GATHER, Scheduler
 from rtseg.stats import Stats
 from rtseg.types import Sink
@@ -122,7 +121,7 @@ def run_streams(
         threading.Thread(target=take, args=(place, job), name=f"rtseg-stream-{place}", daemon=True)
         for place, job in enumerate(jobs)
     ]
-    with _opencv_in_one_thread():
+    with opencv_in_one_thread():  # each run does so, but the first to end would undo it
         try:
             for thread in threads:
                 thread.start()
@@ -150,14 +149,3 @@ class _Engines:
         engine = build_engine(self._options, self._card, batch=batch)
         self._kept[batch] = engine
         return engine
-
-
-@contextmanager
-def _opencv_in_one_thread() -> Iterator[None]:
-    """As each run does, but from the first to the last: the first to end would give the others more threads."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
-import pytest
-
-from rtseg.bench import streams
 from rtseg.bench.adaptive import Fidelity
-from rtseg.bench.charts import COLOURS, Bar, Chart, draw
 from rtseg.bench.device import EngineTime
 from rtseg.bench.job import Report
-from rtseg.bench.peers import read_peers
 from rtseg.bench.power import Energy
 from rtseg.bench.report import page, tables
 from rtseg.bench.results import ClipResult, Results, SizeResult, StartResult
-from rtseg.bench.settings import make_settings, size_of
-from rtseg.bench.streams import StreamsResult
-from rtseg.bench.suite import plain
-from rtseg.config import parse_config
-from rtseg.errors import ConfigError, SourceNotFound
-from rtseg.options import configure
+from rtseg.bench.streams import Level
 
 
 def report(cpu_ms: float, *, dropped: int = 0) -> Report:
@@ -124,94 +112,7 @@ def test_the_page_has_every_figure_and_says_what_is_missing() -> None:
 
 
 def test_streams_at_once_have_a_table_where_they_were_measured() -> None:
-    many = replace(RESULTS, streams=(StreamsResult(2, 10.0, 20.0, 34.0, 8.0, 590, 10),))
+    many = replace(RESULTS, streams=(Level(2, 10.0, 20.0, 34.0, 50.0, 0.0169, 0.5, 0.48, 8.0, 0.1, 0.0, 0.0),))
     [table] = [table for table in tables(many) if table.title.startswith("Streams")]
-    assert table.rows == (("2", "10.0", "20.0", "34.0", "8.0", "10", "590"),)
+    assert table.rows == (("2", "10.0", "20.0", "34.0", "8.0", "0.48", "1.69 %", "no"),)
     assert not [table for table in tables(RESULTS) if table.title.startswith("Streams")]
-
-
-def test_the_hook_of_many_streams_is_called_with_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "many_streams.py").write_text(
-        "def measure(config, clip, limit):\n"
-        "    times = dict(p50_ms=1, p95_ms=2, p99_ms=limit + 1, cpu_ms=4)\n"
-        "    return [dict(streams=1, frames=len(clip.name), dropped=0, **times)]\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(streams, "HOOK", "many_streams:measure")
-    assert streams.measure(parse_config({}), Path("four")) == (StreamsResult(1, 1, 2, 34.0, 4, 4, 0),)
-    monkeypatch.setattr(streams, "HOOK", "no_such_module:measure")
-    assert streams.measure(parse_config({}), Path("four")) is None
-
-
-def test_bars_are_as_long_as_their_values_say() -> None:
-    chart = Chart("title", {"": [Bar("a", ((0, 1.0), (1, 2.0))), Bar("b", ((2, 1.5),), "note")]}, ("x", "y", "z"))
-    canvas = draw(chart)
-    rows = canvas[70 + 34 :]  # below the legend
-    long = {number: (rows == COLOURS[number]).all(axis=2).sum(axis=1).max() for number in range(3)}
-    assert long[1] == pytest.approx(2 * long[0], abs=1)
-    assert long[2] == pytest.approx(1.5 * long[0], abs=1)
-    assert long[0] > 300
-
-
-def test_a_line_stands_where_its_value_is() -> None:
-    canvas = draw(Chart("", {"": [Bar("a", ((0, 2.0),)), Bar("b", ((0, 1.0),))]}, line=(1.0, "one")))
-    marked = (canvas[-60:] == (110, 110, 110)).all(axis=2).sum(axis=0)
-    column = int(np.flatnonzero(marked > 20).mean())
-    short = np.flatnonzero((canvas[-60:] == COLOURS[0]).all(axis=2).any(axis=0))
-    assert column == pytest.approx(short.max(), abs=2)
-
-
-def test_sizes_are_named_or_given() -> None:
-    assert size_of("4K") == (3840, 2160)
-    assert size_of("800x450") == (800, 450)
-    for wrong in ("9k", "801x450", "8x8", "x", "800x450x2"):
-        with pytest.raises(ConfigError, match="must be one of 360p, 720p, 1080p, 4K"):
-            size_of(wrong)
-
-
-def test_large_pictures_are_fewer_for_they_are_kept() -> None:
-    settings = make_settings()
-    assert list(settings.sizes) == ["360p", "720p", "1080p", "4K"]
-    assert [settings.frames_at(size) for size in settings.sizes.values()] == [300, 300, 300, 80]
-
-
-def test_a_folder_stands_for_its_videos(tmp_path: Path) -> None:
-    for name in ("b.mp4", "a.MKV", "notes.txt"):
-        (tmp_path / name).touch()
-    assert [path.name for path in make_settings(inputs=[tmp_path]).inputs] == ["a.MKV", "b.mp4"]
-    (tmp_path / "none").mkdir()
-    with pytest.raises(SourceNotFound, match="has no video"):
-        make_settings(inputs=[tmp_path / "none"])
-
-
-def test_programs_get_the_same_run_as_plain_values() -> None:
-    config = configure("in.mp4", "out.mp4", background="blur:4", model="portrait-fast", filters="smooth")
-    every, adaptive = plain(config, adaptive=False), plain(config, adaptive=True)
-    assert json.loads(json.dumps(every)) == every
-    again = parse_config(every)
-    assert (again.filters, again.effects, again.model.name) == (config.filters, config.effects, "portrait-fast")
-    assert (again.source, again.sinks) == (None, ())
-    assert (again.model.adaptive, again.model.fused) == (False, None)
-    sparing = parse_config(adaptive).model
-    assert (sparing.adaptive, sparing.fused) == (True, False)
-
-
-def test_peers_are_taken_along_as_they_are(tmp_path: Path) -> None:
-    (tmp_path / "picture.json").write_text('{"title": "720p", "median": {"naive": {"cpu_ms": 40.25}}}')
-    program = {"kind": "matting", "label": "loop", "median": {"total": 9, "outside": 3}, "quotients": [2.5, 3]}
-    (tmp_path / "split.json").write_text(json.dumps({"title": "720p", "programs": [program]}))
-    (tmp_path / "other.json").write_text('{"anything": 1}')
-    peers = read_peers([tmp_path / f"{name}.json" for name in ("picture", "split", "other")])
-    with_peers = replace(RESULTS, peers=peers)
-    assert with_peers.data["peers"] == peers
-    shown = [(table.title, table.rows) for table in tables(with_peers) if table.title.startswith("Peers")]
-    assert shown == [
-        ("Peers (picture): 720p", (("naive", "40.25", "–", "–", "–", "–"),)),
-        ("Peers (split): 720p", (("matting", "loop", "9.00", "–", "3.00", "–", "2.50"),)),
-    ]
-
-
-def test_peers_that_are_no_object_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "list.json").write_text("[1]")
-    with pytest.raises(ConfigError, match="must hold a JSON object, not a list"):
-        read_peers([tmp_path / "list.json"])

@@ -9,7 +9,10 @@ import pytest
 
 from benchmarks import clips
 from benchmarks.measure import Load
-from benchmarks.streams import Latencies, Level, Paced, _summary, main
+from benchmarks.streams import main
+from rtseg.bench.paced import Paced
+from rtseg.bench.streams import Latencies, Level, _summary
+from rtseg.sources.video import VideoFile
 from rtseg.stats import Stats
 from rtseg.streams import StreamResult
 
@@ -21,7 +24,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_paced_frame_comes_at_its_moment_and_counts_from_it(clip: Path) -> None:
     begin = time.monotonic() + 0.02
-    source = Paced(clip, 100.0, 6, begin)
+    source = Paced(VideoFile(clip), rate=100.0, frames=6, begin=begin)
     came = [(frame.index, frame.arrived - begin, time.monotonic() - begin) for frame in source]
     source.close()
     assert [index for index, _, _ in came] == list(range(6))
@@ -31,7 +34,7 @@ def test_a_paced_frame_comes_at_its_moment_and_counts_from_it(clip: Path) -> Non
 
 def test_a_reader_that_is_late_does_not_shift_the_moments(clip: Path) -> None:
     begin = time.monotonic() - 1.0
-    source = Paced(clip, 100.0, 3, begin)
+    source = Paced(VideoFile(clip), rate=100.0, frames=3, begin=begin)
     assert [frame.arrived - begin for frame in source] == pytest.approx([0.0, 0.01, 0.02])
     source.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -13,13 +14,14 @@ from rtseg.types import Frame, Source, StreamInfo
 class Paced:
     """Another source's frames at `rate` a second, live: who is late for one gets the next.
 
-    `Frame.arrived` is when a frame was due, so that a decoder that does not keep up shows as latency too.
+    A frame is decoded when it is due, not before, and `Frame.arrived` is that moment: latency counts the decoder too.
+    begin: when the first is due, by `time.monotonic`; None for now. frames: how many at most.
     """
 
     live = True
 
-    def __init__(self, source: Source, *, rate: float) -> None:
-        self._source, self._rate = source, rate
+    def __init__(self, source: Source, *, rate: float, begin: float | None = None, frames: int | None = None) -> None:
+        self._source, self._rate, self._begin, self._frames = source, rate, begin, frames
         self._closed = threading.Event()
 
     @property
@@ -33,12 +35,14 @@ class Paced:
         return self._source.counts
 
     def __iter__(self) -> Iterator[Frame]:
-        started: float | None = None
-        for number, frame in enumerate(self._source):
-            if started is None:
-                started = time.monotonic()
-            due = started + number / self._rate
+        frames = iter(self._source)
+        begin = time.monotonic() if self._begin is None else self._begin
+        for number in itertools.count() if self._frames is None else range(self._frames):
+            due = begin + number / self._rate
             if self._closed.wait(max(0.0, due - time.monotonic())):
+                return
+            frame = next(frames, None)
+            if frame is None:
                 return
             yield replace(frame, arrived=due)
 

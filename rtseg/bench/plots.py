@@ -8,7 +8,7 @@ import cv2
 
 from rtseg.bench.charts import Bar, Chart, draw
 from rtseg.bench.results import ADAPTIVE_RATIO, Results
-from rtseg.bench.streams import LIMIT_MS
+from rtseg.bench.streams import LATENCY_MS
 from rtseg.sinks.files import encode_image
 
 
@@ -66,7 +66,7 @@ def _latency(results: Results) -> Chart:
                 Bar("p95", ((1, report.p95_ms),), f"{report.p95_ms:.1f} ms"),
                 Bar("p99", ((3, report.p99_ms),), f"{report.p99_ms:.1f} ms{lost}"),
             ]
-    return Chart("Latency at 30 frames a second", groups, line=(LIMIT_MS, f"{LIMIT_MS:.0f} ms"))
+    return Chart("Latency at 30 frames a second", groups, line=(LATENCY_MS, f"{LATENCY_MS:.0f} ms"))
 
 
 def _adaptive(results: Results) -> Chart:

@@ -184,12 +184,13 @@ def _streams(results: Results) -> Table:
         (
             str(s.streams),
             *(f"{ms:.1f}" for ms in (s.p50_ms, s.p95_ms, s.p99_ms, s.cpu_ms)),
-            str(s.dropped),
-            str(s.frames),
+            f"{s.cpu:.2f}",
+            f"{100 * s.dropped:.2f} %",
+            "yes" if s.carried else "no",
         )
         for s in results.streams or ()
     ]
-    heads = ("streams", "p50 ms", "p95 ms", "p99 ms", "CPU-ms/frame", "dropped", "frames")
+    heads = ("streams", "p50 ms", "p95 ms", "p99 ms", "CPU-ms/frame", "cores", "dropped", "carried")
     return Table("Streams at once, until p99 exceeds 33 ms", heads, tuple(rows), 0)
 
 

@@ -12,7 +12,7 @@ from rtseg.bench.job import Report
 from rtseg.bench.power import Energy
 from rtseg.bench.stages import overhead
 from rtseg.bench.start import FIRST_FRAME_S, IMPORT_MS
-from rtseg.bench.streams import StreamsResult
+from rtseg.bench.streams import Level
 
 FORMAT = 1
 """Of bench.json; another number when a key changes its meaning."""
@@ -123,7 +123,7 @@ class Results:
     clips: tuple[ClipResult, ...]
     start: StartResult
     engine: Mapping[str, EngineTime]
-    streams: tuple[StreamsResult, ...] | None
+    streams: tuple[Level, ...] | None
     load: str | None
     rounds: int
     unmeasured: Mapping[str, str]

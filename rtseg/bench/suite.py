@@ -52,12 +52,11 @@ def measure(config: Config, settings: Settings, *, peers: Mapping[str, Any], pro
         found = None
         if settings.streams:
             progress("streams")
-            found = streams.measure(config, Path(small.clip))
+            found = tuple(streams.measure([Path(small.clip)], config=config, seconds=settings.frames / clips.RATE))
     background, effect = _effect(config)
     unmeasured = dict(why)
     if found is None:
-        missing = f"this rtseg has no {streams.HOOK}" if settings.streams else "left out of a quick suite"
-        unmeasured["streams at once"] = missing
+        unmeasured["streams at once"] = "left out of a quick suite"
     for size in sizes.values():
         unmeasured |= {f"energy, {part}": reason for part, reason in size.energy.unreadable.items()}
     if not peers:
