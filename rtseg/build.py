@@ -157,8 +157,11 @@ def build_segmenter(options: ModelOptions, card: Card) -> Segmenter:
 def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline | FusedPipeline:
     """The pipeline with its frames made by one graph each, where that is asked for or does good; else as it is.
 
-    Raises ConfigError where it is asked for and cannot be.
+    Raises ConfigError where it is asked for and cannot be. A graph asks the network for every frame: it goes before
+    `adaptive` where nobody asked for it by name, and asking for both is an error.
     """
+    if options.fused and options.adaptive:
+        raise ConfigError("--fused makes every frame with the network, --adaptive spares it: leave one of them out")
     device = getattr(plain.segmenter, "providers", ("cpu",))[0]
     if options.fused is False or (options.fused is None and device == "cpu"):
         return plain
@@ -168,12 +171,17 @@ def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline 
         return OrtEngine(path, **settings)
 
     try:
-        return FusedPipeline(card, plain, on_device, reference=OrtEngine if device != "cpu" else None)
+        fused = FusedPipeline(card, plain, on_device, reference=OrtEngine if device != "cpu" else None)
     except ConfigError as error:
         if options.fused:
             raise
         log.info("frames are not fused: %s", error)
         return plain
+    if options.adaptive:
+        log.info(
+            "adaptive is left out: on %s whole frames are fused, which costs less (for adaptive: --no-fused)", device
+        )
+    return fused
 
 
 def build_source(options: SourceOptions) -> Source:

@@ -11,6 +11,7 @@ from commands import portrait_photo
 from fakes import ListSink, SquareSegmenter
 
 from rtseg import store
+from rtseg.adaptive import Adaptive
 from rtseg.build import build, build_fused, build_pipeline, default_effects, default_filters
 from rtseg.config import BackgroundEffect, Config, ModelOptions, OverlayEffect, RefineFilter, SmoothFilter, parse_config
 from rtseg.effects.background import Background
@@ -96,6 +97,22 @@ def test_a_device_gets_fused_frames_unless_the_effects_cannot_be() -> None:
     assert build_fused(ModelOptions(name="portrait", fused=False), card, blur) is blur
     on_cpu = Pipeline(SquareSegmenter(), effects=[Background(Blur())])
     assert build_fused(model, card, on_cpu) is on_cpu
+
+
+def test_fused_and_adaptive_exclude_each_other(caplog: pytest.LogCaptureFixture) -> None:
+    class OnDevice(SquareSegmenter):
+        providers = ("cuda", "cpu")
+
+    card = store.find_card("portrait")
+    plain = Pipeline(OnDevice(), effects=[Background(Blur())], adaptive=Adaptive())
+    with pytest.raises(ConfigError, match="leave one of them out"):
+        build_fused(ModelOptions(fused=True, adaptive=True), card, plain)
+    with caplog.at_level("INFO", logger="rtseg"):
+        assert isinstance(build_fused(ModelOptions(adaptive=True), card, plain), FusedPipeline)
+    assert "adaptive is left out: on cuda" in caplog.text
+    assert build_fused(ModelOptions(adaptive=True, fused=False), card, plain) is plain
+    on_cpu = Pipeline(SquareSegmenter(), effects=[Background(Blur())], adaptive=Adaptive())
+    assert build_fused(ModelOptions(adaptive=True), card, on_cpu) is on_cpu
 
 
 def painted(paint: str) -> list[int]:
