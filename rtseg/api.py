@@ -32,6 +32,7 @@ def run(
     providers: Sequence[str] | None = None,
     threads: int | None = None,
     adaptive: bool | None = None,
+    focus: bool | None = None,
     fused: bool | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[Stats], None] | None = None,
@@ -61,6 +62,7 @@ def run(
         providers=providers,
         threads=threads,
         adaptive=adaptive,
+        focus=focus,
         fused=fused,
     )
     return build(configured).run(stop=stop, progress=progress)

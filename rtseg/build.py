@@ -41,6 +41,7 @@ from rtseg.config import (
 )
 from rtseg.engine import OrtEngine
 from rtseg.errors import ConfigError, SourceUnreadable
+from rtseg.focus import Focus
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.pipeline import Pipeline
 from rtseg.registry import Kind
@@ -120,7 +121,7 @@ def build_pipeline(config: Config, *, card: Card | None = None, pictures: bool =
     effects = (default_effects(card) if pictures else ()) if config.effects is None else config.effects
     made = [build_effect(options, card) for options in effects]
     return Pipeline(
-        build_segmenter(config.model, card),
+        build_segmenter(config.model, card, alone=alone),
         filters=[_make("filter", f) for f in filters],
         analyzers=[_make("analyzer", a) for a in config.analyzers],
         effects=made,
@@ -144,28 +145,41 @@ def default_effects(card: Card) -> tuple[EffectOptions, ...]:
     return (BackgroundEffect(paint="blur"),) if is_matte(card) else (OverlayEffect(),)
 
 
-def build_segmenter(options: ModelOptions, card: Card) -> Segmenter:
-    """The card's weights, verified, in an engine of their own, behind the segmenter of the card's family."""
-    segmenter = registry.load("segmenter", card.family)
+def build_segmenter(options: ModelOptions, card: Card, *, alone: bool = False) -> Segmenter:
+    """The card's weights, verified, in an engine of their own, behind the segmenter of the card's family.
+
+    alone: for pictures that have nothing to do with each other. Raises ConfigError for `focus` without a matte.
+    """
+    if options.focus and not is_matte(card):
+        raise ConfigError(
+            f"focus follows one subject, and model {card.name!r} gives {', '.join(card.names)}: "
+            "leave it out, or use --model portrait"
+        )
+    kind = registry.load("segmenter", card.family)
     path = store.verify(card)
-    settings = options.options()
-    for word in ("name", "adaptive", "fused"):
-        settings.pop(word, None)
-    return segmenter(card, OrtEngine(path, shapes={card.input.name: card.input.shape}, **settings))  # type: ignore[no-any-return]
+    engine = OrtEngine(path, shapes={card.input.name: card.input.shape}, **_engine_options(options))
+    segmenter: Segmenter = kind(card, engine)
+    return (Focus(segmenter, every=1) if alone else Focus(segmenter)) if options.focus else segmenter
 
 
 def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline | FusedPipeline:
     """The pipeline with its frames made by one graph each, where that is asked for or does good; else as it is.
 
-    Raises ConfigError where it is asked for and cannot be. A graph asks the network for every frame: it goes before
-    `adaptive` where nobody asked for it by name, and asking for both is an error.
+    A graph asks the network for every frame, and for the whole of it. Where nobody asked for it by name, it goes before
+    `adaptive`, which would save less, but not before `focus`, which makes better masks. Raises ConfigError where it is
+    asked for together with one of them, or cannot be.
     """
     if options.fused and options.adaptive:
         raise ConfigError("--fused makes every frame with the network, --adaptive spares it: leave one of them out")
+    if options.fused and options.focus:
+        raise ConfigError("--fused makes frames whole, --focus looks at a part of them: leave one of them out")
     device = getattr(plain.segmenter, "providers", ("cpu",))[0]
     if options.fused is False or (options.fused is None and device == "cpu"):
         return plain
-    settings = {key: value for key, value in options.options().items() if key not in ("name", "adaptive", "fused")}
+    if options.focus:
+        log.info("frames are not fused: a graph has no focus (leave it out for fused frames)")
+        return plain
+    settings = _engine_options(options)
 
     def on_device(path: Path) -> OrtEngine:
         return OrtEngine(path, **settings)
@@ -182,6 +196,10 @@ def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline 
             "adaptive is left out: on %s whole frames are fused, which costs less (for adaptive: --no-fused)", device
         )
     return fused
+
+
+def _engine_options(options: ModelOptions) -> dict[str, Any]:
+    return {k: value for k, value in options.options().items() if k not in ("name", "adaptive", "focus", "fused")}
 
 
 def build_source(options: SourceOptions) -> Source:

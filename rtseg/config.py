@@ -82,7 +82,8 @@ class SampleSource(Section):
 class ModelOptions(Section):
     """A card's name, or the path of a card; providers best first, or "auto" alone; timeout in seconds a frame.
 
-    adaptive: whether frames that hardly differ from an earlier one take its mask. fused: whether whole frames are made
+    adaptive: whether frames that hardly differ from an earlier one take its mask. focus: whether the network of a matte
+    sees the part of the frame where the subject is. fused: whether whole frames are made
     by one graph; None for where the network runs on a device and it can be.
     """
 
@@ -90,6 +91,7 @@ class ModelOptions(Section):
     providers: tuple[str, ...] | None = None
     threads: Positive | None = None
     adaptive: bool | None = None
+    focus: bool | None = None
     fused: bool | None = None
     timeout: Annotated[float, Field(gt=0)] | None = None
 

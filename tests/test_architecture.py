@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
     {"stats", "engine", "watchdog", "compositor", "cards", "datasets", "channel", "fused"},
     {"store"},
     {"download", "sources", "segmenters", "filters", "effects", "sinks", "driving"},
-    {"adaptive"},
+    {"adaptive", "focus"},
     {"pipeline"},
     {"fused_pipeline"},
     {"runner"},
