@@ -50,7 +50,7 @@ class Focus:
                 "--model portrait"
             )
         self.names = segmenter.names
-        self._segmenter, self._every = segmenter, every
+        self._segmenter, self.every = segmenter, every
         self.reset()
 
     @property
@@ -74,7 +74,7 @@ class Focus:
         if frame.size != self._size:
             self.part, self._size, self._rest = None, frame.size, 0
         part = self.part
-        if part is None or self._every <= 1:
+        if part is None or self.every <= 1:
             self.part = None
             return self._look(frame, None)
         seen = self._see(frame, part)
@@ -82,7 +82,7 @@ class Focus:
             return seen
         self._asked += 1
         # Live sources drop frames, and an adaptive pipeline asks for few: both kinds count.
-        due = max(self._asked, frame.index - self._looked) >= self._every
+        due = max(self._asked, frame.index - self._looked) >= self.every
         if due or seen.box is None or _touches(seen.box, part, frame.size, 0):
             return self._look(frame, seen)
         if _touches(seen.box, part, frame.size, _GUARD) or self._is_loose(part, seen.box):
