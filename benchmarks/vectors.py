@@ -97,7 +97,8 @@ class Vectors(Flow):
 
 def _vectors(frame: av.VideoFrame) -> NDArray[Any] | None:
     """Those of a frame, None for a key frame, as FFmpeg's AVMotionVector has them."""
-    data: Any = frame.side_data.get(Type.MOTION_VECTORS)
+    side_data: Any = frame.side_data  # whose stubs know no keys but texts
+    data = side_data.get(Type.MOTION_VECTORS)
     return None if data is None else np.asarray(data.to_ndarray())
 
 
