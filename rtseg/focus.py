@@ -11,6 +11,7 @@ import numpy as np
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8
 from rtseg.ops.matte import finer_size
+from rtseg.ops.resize import halve
 from rtseg.types import Box, Frame, Regions, Segmentation, Segmenter, Size
 
 _SURE = 128
@@ -164,7 +165,12 @@ class _Seen:
 
 
 def _box_of(mask: U8, part: Box) -> Box | None:
-    """The box, in the frame, around all that a mask of the part surely shows; None for nothing but specks."""
+    """The box, in the frame, around all that a mask of the part surely shows; None for nothing but specks.
+
+    Looked for at half the mask's resolution, which costs a quarter and is exact enough for a box with a margin.
+    """
+    if mask.shape[0] % 2 == mask.shape[1] % 2 == 0:
+        mask = halve(mask)
     sure = cv2.threshold(mask, _SURE - 1, 1, cv2.THRESH_BINARY)[1]
     count, _, areas, _ = cv2.connectedComponentsWithStats(sure, ltype=cv2.CV_16U)
     large = areas[1:count][areas[1:count, cv2.CC_STAT_AREA] >= _LEAST * mask.size]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from fakes import SquareSegmenter
 
+from rtseg import store
+from rtseg.build import build_segmenter, build_source
+from rtseg.config import ModelOptions, VideoSource
 from rtseg.errors import ConfigError, InferenceFailed
 from rtseg.focus import Focus
 from rtseg.ops.arrays import U8, as_u8
@@ -76,8 +81,8 @@ def test_a_small_subject_gets_more_of_the_networks_pixels() -> None:
     focus = Focus(network)
     man = (203, 107, 221, 155)
     whole, found = network(scene(man)), focus(scene(man))
-    assert focus.part == (144, 96, 272, 176)
-    assert network.shown[-1].size == (128, 80)
+    assert focus.part == (144, 80, 272, 176)
+    assert network.shown[-1].size == (128, 96)
     assert overlap(whole, man) <= 0.8
     assert overlap(found, man) > 0.95
     assert mask_of(found).shape == (90, 160)
@@ -267,3 +272,17 @@ def test_results_that_are_no_regions_pass_and_two_regions_are_refused() -> None:
         Focus(Pair())
     assert mask_of(Focus(SquareSegmenter()).empty(scene())).max() == 0
     assert Focus(SquareSegmenter()).providers == ("cpu",)
+
+
+def test_on_footage_a_walker_is_kept_whom_the_network_loses_in_the_whole(shared: Path) -> None:
+    card = store.find_card("portrait")
+    network, focus = (build_segmenter(ModelOptions(focus=on), card) for on in (False, True))
+    areas: list[tuple[float, float]] = []
+    clip = VideoSource(path=shared / "clips" / "people" / "walk_through_room.mp4", start=17.0, end=19.4)
+    with contextlib.closing(build_source(clip)) as video:
+        for frame in video:
+            found = [float((mask_of(segment(frame)) > 127).mean()) for segment in (network, focus)]
+            areas.append((found[0], found[1]))
+    assert len(areas) == 24
+    assert all(part > 0.05 for _, part in areas)
+    assert areas[-2][0] < 0.02 < 0.05 < areas[-2][1]
