@@ -26,11 +26,12 @@ MAN: Box = (200, 100, 260, 220)
 
 
 class Bright:
-    """A network of 64x36 pixels to which everything bright is a person; remembers the frames that it was shown."""
+    """A network to which everything bright is a person; remembers the frames that it was shown."""
 
     names = ("person",)
 
-    def __init__(self) -> None:
+    def __init__(self, size: tuple[int, int] = NETWORK) -> None:
+        self.size = size
         self.shown: list[Frame] = []
         self.blind = False
         self.resets = 0
@@ -39,7 +40,7 @@ class Bright:
         self.shown.append(frame)
         if self.blind:
             raise InferenceFailed("asked to fail")
-        luma = frame.luma(NETWORK).astype(np.int32)
+        luma = frame.luma(self.size).astype(np.int32)
         mask = np.clip((luma - 50) * 255 // 150, 0, 255).astype(np.uint8)
         return Regions(mask[np.newaxis], self.names, frame.pts, frame.size)
 
@@ -207,8 +208,8 @@ def test_nobody_and_a_subject_that_fills_the_frame_are_as_without() -> None:
 
 
 def test_a_speck_is_no_subject() -> None:
-    speck = (600, 20, 610, 30)  # a whole pixel of the network
-    alone, beside = Focus(Bright()), Focus(Bright())
+    speck = (600, 20, 610, 30)  # four by four pixels of the network
+    alone, beside = Focus(Bright((256, 144))), Focus(Bright((256, 144)))
     run(alone, [scene(MAN)])
     run(beside, [scene(MAN, speck)])
     assert beside.part == alone.part
