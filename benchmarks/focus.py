@@ -55,9 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(os.environ["RTSEG_SHARED"]) / "clips" / "people"
     print("| clip | model | parts | asked | flicker static | warp | filtered static | warp | CPU-ms | with | ratio |")
     print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+    found: dict[str, list[list[float]]] = {name: [] for name in names}
     for clip in options.clips if options.clips is not None else sorted(folder.glob("*.m*")):
         for name in names:
-            print(_clip(clip, name, options.frames), flush=True)
+            found[name].append(_clip(clip, name, options.frames))
+            print(_row(clip.stem, name, found[name][-1]), flush=True)
+    for name, clips in found.items():
+        if clips:
+            print(_row("mean", name, [float(value) for value in np.nanmean(clips, axis=0)]))
     print(f"\n{machine()['cpu']}, commit {machine()['commit'][:12]}")
     return 0
 
@@ -142,7 +147,8 @@ class _Counted:
         return found
 
 
-def _clip(clip: Path, name: str, frames: int) -> str:
+def _clip(clip: Path, name: str, frames: int) -> list[float]:
+    """Shares, pairs of flicker without and with, and CPU-ms without and with."""
     plain, focused = (build_pipeline(Config(model=ModelOptions(name=name))) for _ in range(2))
     network = _Counted(focused.segmenter)
     focus = Focus(network)
@@ -162,15 +168,21 @@ def _clip(clip: Path, name: str, frames: int) -> str:
                 raw[index].add(own, pipeline.segmenter.last)
                 filtered[index].add(own, _mask(output.segmentation))
             parts += focus.part is not None
-    cells = [
-        f"{_number(getattr(pair[0], what))} → {_number(getattr(pair[1], what))}"
-        for pair in (raw, filtered)
+    steady = [
+        float("nan") if value is None else value
+        for tallies in (raw, filtered)
         for what in ("static", "warp")
+        for value in (getattr(tallies[0], what), getattr(tallies[1], what))
     ]
-    medians = [1e3 * statistics.mean(part) for part in times]
+    return [parts / many, network.asked / many, *steady, *(1e3 * statistics.mean(part) for part in times)]
+
+
+def _row(clip: str, name: str, values: Sequence[float]) -> str:
+    parts, asked, *pairs, without, focused = values
+    cells = [f"{before:.2f} → {after:.2f}" for before, after in zip(pairs[::2], pairs[1::2], strict=True)]
     return (
-        f"| {clip.stem} | {name} | {parts / many:.2f} | {network.asked / many:.2f} | {' | '.join(cells)} | "
-        f"{medians[0]:.2f} | {medians[1]:.2f} | {medians[1] / medians[0]:.2f} |"
+        f"| {clip} | {name} | {parts:.2f} | {asked:.2f} | {' | '.join(cells)} | {without:.2f} | {focused:.2f} | "
+        f"{focused / without:.2f} |"
     )
 
 
@@ -183,10 +195,6 @@ def _timed(pipeline: Pipeline, frame: Frame) -> tuple[Output, float]:
 def _mask(found: Segmentation) -> U8:
     assert isinstance(found, Regions)
     return as_u8(found.probabilities[0])
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
 
 
 def _cards(name: str) -> list[Card]:

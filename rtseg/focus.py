@@ -23,7 +23,7 @@ _MARGIN, _GUARD = 0.2, 0.07
 _LARGE, _TOO_LARGE = 0.8, 0.9
 """Shares of the frame: a new part is smaller than the first, one that was chosen may grow to the second."""
 _LOOSE = 1.6
-"""A part is kept while it has at most so many times the pixels of the one that fits best."""
+"""A part that has at most so many times the pixels of the one that fits best stays when the whole is looked at."""
 _REST = 8
 """Frames that are left alone after a part in which the network did not find what it had found in the whole."""
 _GRID = 16
@@ -86,7 +86,7 @@ class Focus:
         due = max(self._asked, frame.index - self._looked) >= self.every
         if due or seen.box is None or _touches(seen.box, part, frame.size, 0):
             return self._look(frame, seen)
-        if _touches(seen.box, part, frame.size, _GUARD) or self._is_loose(part, seen.box):
+        if _touches(seen.box, part, frame.size, _GUARD):
             self.part = self._around(seen.box, _TOO_LARGE)
         return seen.regions
 
@@ -145,15 +145,10 @@ class Focus:
         return part if _area(part) <= most * self._size.width * self._size.height else None
 
     def _holds(self, part: Box, box: Box) -> bool:
-        """Whether a subject is well inside of a part that is not much too large for it."""
-        assert self._size is not None
-        inside = part[0] <= box[0] and part[1] <= box[1] and box[2] <= part[2] and box[3] <= part[3]
-        return inside and not _touches(box, part, self._size, _GUARD) and not self._is_loose(part, box)
-
-    def _is_loose(self, part: Box, box: Box) -> bool:
+        """Whether a subject is inside of a part that is not much too large for it."""
         best = self._around(box, 1.0)
-        assert best is not None
-        return _area(part) > _LOOSE * _area(best)
+        inside = part[0] <= box[0] and part[1] <= box[1] and box[2] <= part[2] and box[3] <= part[3]
+        return inside and best is not None and _area(part) <= _LOOSE * _area(best)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -161,6 +161,19 @@ def test_a_little_movement_leaves_the_part_and_a_larger_one_takes_it_along() -> 
     assert sum(frame.size == SIZE for frame in network.shown) == 1  # the subject was never lost
 
 
+def test_a_part_that_became_much_too_large_shrinks_at_the_next_look() -> None:
+    small = (220, 130, 240, 170)
+    focus = Focus(Bright(), every=5)
+    focus(scene(MAN))
+    parts = []
+    for index in range(1, 8):
+        focus(scene(small, index=index))
+        parts.append(focus.part)
+    assert [part == parts[0] for part in parts] == [True] * 4 + [False] * 3
+    assert parts[-1] == (160, 112, 288, 192)
+    assert overlap(focus(scene(small, index=8)), small) > 0.9
+
+
 def test_who_enters_is_found_within_the_interval_and_stays_found() -> None:
     other = (500, 80, 560, 240)
     focus = Focus(Bright(), every=10)
