@@ -151,10 +151,7 @@ def build_segmenter(options: ModelOptions, card: Card, *, alone: bool = False) -
     alone: for pictures that have nothing to do with each other. Raises ConfigError for `focus` without a matte.
     """
     if options.focus and not is_matte(card):
-        raise ConfigError(
-            f"focus follows one subject, and model {card.name!r} gives {', '.join(card.names)}: "
-            "leave it out, or use --model portrait"
-        )
+        raise ConfigError(f"focus follows one subject, and model {card.name!r} is no matte: use --model portrait")
     kind = registry.load("segmenter", card.family)
     path = store.verify(card)
     engine = OrtEngine(path, shapes={card.input.name: card.input.shape}, **_engine_options(options))
@@ -165,14 +162,11 @@ def build_segmenter(options: ModelOptions, card: Card, *, alone: bool = False) -
 def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline | FusedPipeline:
     """The pipeline with its frames made by one graph each, where that is asked for or does good; else as it is.
 
-    A graph asks the network for every frame, and for the whole of it. Where nobody asked for it by name, it goes before
-    `adaptive`, which would save less, but not before `focus`, which makes better masks. Raises ConfigError where it is
-    asked for together with one of them, or cannot be.
+    Where nobody asked for it by name, it goes before `adaptive`, which would save less, but not before `focus`, which
+    makes better masks. Raises ConfigError where it is asked for together with one of them, or cannot be.
     """
-    if options.fused and options.adaptive:
-        raise ConfigError("--fused makes every frame with the network, --adaptive spares it: leave one of them out")
-    if options.fused and options.focus:
-        raise ConfigError("--fused makes frames whole, --focus looks at a part of them: leave one of them out")
+    if options.fused and (options.adaptive or options.focus):
+        raise ConfigError("--fused shows the network all of every frame, --adaptive and --focus less: leave one out")
     device = getattr(plain.segmenter, "providers", ("cpu",))[0]
     if options.fused is False or (options.fused is None and device == "cpu"):
         return plain
