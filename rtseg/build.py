@@ -43,6 +43,7 @@ from rtseg.config import (
 )
 from rtseg.engine import OrtEngine
 from rtseg.errors import ConfigError, SourceUnreadable
+from rtseg.focus import Focus
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.pipeline import Pipeline
 from rtseg.registry import Kind
@@ -126,7 +127,7 @@ def build_pipeline(config: Config, *, card: Card | None = None, pictures: bool =
     effects = (default_effects(card) if pictures else ()) if config.effects is None else config.effects
     made = [build_effect(options, card) for options in effects]
     return Pipeline(
-        build_segmenter(config.model, card),
+        build_segmenter(config.model, card, alone=alone),
         filters=[_make("filter", f) for f in filters],
         analyzers=[_make("analyzer", a) for a in config.analyzers],
         effects=made,
@@ -150,12 +151,19 @@ def default_effects(card: Card) -> tuple[EffectOptions, ...]:
     return (BackgroundEffect(paint="blur"),) if is_matte(card) else (OverlayEffect(),)
 
 
-def build_segmenter(options: ModelOptions, card: Card) -> Segmenter:
+def build_segmenter(options: ModelOptions, card: Card, *, alone: bool = False) -> Segmenter:
     """The card's weights, verified, in an engine of their own, behind the segmenter of the card's family.
 
-    On anything but the CPU the engine is tested against the CPU first: see `rtseg.selftest.open_tested`.
+    On anything but the CPU the engine is tested against the CPU first: see `rtseg.selftest.open_tested`. alone: for
+    pictures that have nothing to do with each other. Raises ConfigError for `focus` without a matte.
     """
-    segmenter = registry.load("segmenter", card.family)
+    if options.focus and not is_matte(card):
+        raise ConfigError(f"focus follows one subject, and model {card.name!r} is no matte: use --model portrait")
+    segmenter: Segmenter = registry.load("segmenter", card.family)(card, _tested_engine(options, card))
+    return (Focus(segmenter, every=1) if alone else Focus(segmenter)) if options.focus else segmenter
+
+
+def _tested_engine(options: ModelOptions, card: Card) -> OrtEngine:
     path = store.verify(card)
     settings = engine_settings(options, path)
     shapes = {card.input.name: card.input.shape}
@@ -168,15 +176,15 @@ def build_segmenter(options: ModelOptions, card: Card) -> Segmenter:
 
     wanted = options.providers or ("cpu",)
     if wanted == ("cpu",):
-        return segmenter(card, OrtEngine(path, shapes=shapes, **settings))  # type: ignore[no-any-return]
+        return OrtEngine(path, shapes=shapes, **settings)
     graphs = options.cuda_graph is not False and bool({"cuda", "tensorrt", "auto"} & set(wanted))
-    engine = open_tested(on_device, on_cpu, graphs=graphs, half=bool(options.half), auto=wanted == ("auto",))
-    return segmenter(card, engine)  # type: ignore[no-any-return]
+    return open_tested(on_device, on_cpu, graphs=graphs, half=bool(options.half), auto=wanted == ("auto",))
 
 
 def engine_settings(options: ModelOptions, path: Path) -> dict[str, Any]:
     """What `OrtEngine` is given for that graph: the options, and where TensorRT keeps what it builds."""
-    settings = {key: value for key, value in options.options().items() if key not in ("name", "adaptive", "fused")}
+    ours = ("name", "adaptive", "focus", "fused")
+    settings = {key: value for key, value in options.options().items() if key not in ours}
     if "tensorrt" in (options.providers or ()):
         settings["cache"] = prebuilt.folder_for(
             store.sha256_of(path), name=options.name, half=bool(options.half), device=options.device or 0
@@ -187,10 +195,16 @@ def engine_settings(options: ModelOptions, path: Path) -> dict[str, Any]:
 def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline | FusedPipeline:
     """The pipeline with its frames made by one graph each, where that is asked for or does good; else as it is.
 
-    Raises ConfigError where it is asked for and cannot be.
+    Where nobody asked for it by name, it goes before `adaptive`, which would save less, but not before `focus`, which
+    makes better masks. Raises ConfigError where it is asked for together with one of them, or cannot be.
     """
+    if options.fused and (options.adaptive or options.focus):
+        raise ConfigError("--fused shows the network all of every frame, --adaptive and --focus less: leave one out")
     device = getattr(plain.segmenter, "providers", ("cpu",))[0]
     if options.fused is False or (options.fused is None and device == "cpu"):
+        return plain
+    if options.focus:
+        log.info("frames are not fused: a graph has no focus (leave it out for fused frames)")
         return plain
 
     def on_device(path: Path) -> OrtEngine:
@@ -202,12 +216,17 @@ def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline 
     graphs = options.cuda_graph is not False and device in ("cuda", "tensorrt")
     cautious, reference = without_graph if graphs else None, OrtEngine if device != "cpu" else None
     try:
-        return FusedPipeline(card, plain, on_device, cautious=cautious, reference=reference)
+        fused = FusedPipeline(card, plain, on_device, cautious=cautious, reference=reference)
     except ConfigError as error:
         if options.fused:
             raise
         log.info("frames are not fused: %s", error)
         return plain
+    if options.adaptive:
+        log.info(
+            "adaptive is left out: on %s whole frames are fused, which costs less (for adaptive: --no-fused)", device
+        )
+    return fused
 
 
 def fused_file(card: Card, size: Size) -> Path:

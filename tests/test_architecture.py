@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
     | {"cards", "datasets", "channel", "fused", "tables"},
     {"store"},
     {"download", "prebuilt", "sources", "segmenters", "filters", "effects", "sinks", "driving"},
-    {"adaptive", "selftest"},
+    {"adaptive", "focus", "selftest"},
     {"pipeline"},
     {"device_engine"},
     {"fused_device"},
