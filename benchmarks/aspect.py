@@ -18,10 +18,10 @@ import numpy as np
 
 from benchmarks.measure import ROOT, machine
 from rtseg import store
-from rtseg.build import build_segmenter
 from rtseg.cards import Card
 from rtseg.config import ModelOptions
 from rtseg.datasets import DataSet, Sample
+from rtseg.engines import build_segmenter
 from rtseg.evaluate.metrics import boundary_f, count
 from rtseg.evaluate.plan import make_plan
 from rtseg.frame import Frame

@@ -25,10 +25,11 @@ import numpy as np
 
 from benchmarks.measure import ROOT, machine
 from rtseg import store
-from rtseg.build import build_pipeline, build_segmenter, build_source
+from rtseg.build import build_pipeline, build_source
 from rtseg.cards import Card
 from rtseg.config import Config, ModelOptions, VideoSource
 from rtseg.datasets import DataSet
+from rtseg.engines import build_segmenter
 from rtseg.evaluate.flicker import FlickerTally
 from rtseg.evaluate.plan import Options, make_plan
 from rtseg.evaluate.scores import RegionTally

@@ -24,9 +24,10 @@ from numpy.random import Generator
 
 from benchmarks.measure import ROOT, machine
 from rtseg import store
-from rtseg.build import build_segmenter, build_source
+from rtseg.build import build_source
 from rtseg.config import ModelOptions, VideoSource
 from rtseg.datasets import DataSet, Sample
+from rtseg.engines import build_segmenter
 from rtseg.evaluate.plan import make_plan
 from rtseg.frame import Frame
 from rtseg.ops.arrays import U8, as_u8

@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 from benchmarks.measure import machine
 from rtseg import store
 from rtseg.adaptive import Adaptive
-from rtseg.build import build_segmenter
 from rtseg.config import ModelOptions
+from rtseg.engines import build_segmenter
 from rtseg.frame import Frame
 from rtseg.ops.arrays import F32, U8, as_f32
 from rtseg.ops.flow import FLOW_SIZE, Flow

@@ -18,7 +18,7 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from rtseg import prebuilt, registry, store
+from rtseg import registry, store
 from rtseg.adaptive import Adaptive
 from rtseg.cards import Card
 from rtseg.config import (
@@ -42,15 +42,16 @@ from rtseg.config import (
     VideoSource,
 )
 from rtseg.engine import OrtEngine
+from rtseg.engines import build_fused, build_segmenter, takes_device_frames
 from rtseg.errors import ConfigError, SourceUnreadable
-from rtseg.focus import Focus
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.pipeline import Pipeline
 from rtseg.registry import Kind
 from rtseg.runner import Policy, run
-from rtseg.selftest import open_tested
+from rtseg.scheduler import StreamEngine
+from rtseg.segmenters import BoundEngine
 from rtseg.stats import Stats
-from rtseg.types import Colour, Effect, Frame, Picture, Segmenter, Sink, Size, Source
+from rtseg.types import Colour, Effect, Frame, Picture, Sink, Size, Source
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Job:
     sinks: tuple[Sink, ...]
     card: Card
     policy: Policy = "auto"
+    engine: StreamEngine | None = None
 
     def run(
         self,
@@ -72,13 +74,19 @@ class Job:
         progress: Callable[[Stats], None] | None = None,
     ) -> Stats:
         """Take the source to its end; see `rtseg.runner.run`."""
-        return run(self.source, self.pipeline, self.sinks, policy=self.policy, stop=stop, progress=progress)
+        try:
+            return run(self.source, self.pipeline, self.sinks, policy=self.policy, stop=stop, progress=progress)
+        finally:
+            if self.engine is not None:
+                self.engine.close()
 
     def close(self) -> None:
         """Instead of running: give everything back; no output is left where none was written."""
         self.source.close()
         for sink in self.sinks:
             sink.close()
+        if self.engine is not None:
+            self.engine.close()
 
     @property
     def notes(self) -> list[str]:
@@ -86,8 +94,10 @@ class Job:
         return [note for sink in self.sinks for note in getattr(sink, "notes", ())]
 
 
-def build(config: Config, *, more_sinks: Sequence[Sink] = ()) -> Job:
+def build(config: Config, *, more_sinks: Sequence[Sink] = (), engine: StreamEngine | None = None) -> Job:
     """Make everything that `config` names; `more_sinks` get the outputs too.
+
+    engine: of `rtseg.streams`, in place of one of its own: the job closes it.
 
     Raises ConfigError, DependencyMissing, and what models, sources and sinks raise for files they cannot use;
     what was opened before the error is closed.
@@ -102,7 +112,8 @@ def build(config: Config, *, more_sinks: Sequence[Sink] = ()) -> Job:
         pictures = bool(more_sinks) or any(not isinstance(sink, MaskSink | RecordSink) for sink in config.sinks)
         # Held until the source has its own: FFmpeg must be on a GPU before ONNX Runtime is.
         reserved = _reserve(config)
-        pipeline = build_fused(config.model, card, build_pipeline(config, card=card, pictures=pictures))
+        plain = build_pipeline(config, card=card, pictures=pictures, engine=engine)
+        pipeline = build_fused(config.model, card, plain) if engine is None else plain
         source = build_source(config.source, on_device=takes_device_frames(pipeline))
         del reserved
         opened.callback(source.close)
@@ -116,18 +127,23 @@ def build(config: Config, *, more_sinks: Sequence[Sink] = ()) -> Job:
             opened.callback(sink.close)
             sinks.append(sink)
         opened.pop_all()
-    return Job(source, pipeline, tuple(sinks), card, config.run.policy)
+    return Job(source, pipeline, tuple(sinks), card, config.run.policy, engine)
 
 
-def build_pipeline(config: Config, *, card: Card | None = None, pictures: bool = True) -> Pipeline:
-    """The pipeline alone, for those who have frames of their own; without `pictures` no effect is the default."""
+def build_pipeline(
+    config: Config, *, card: Card | None = None, pictures: bool = True, engine: BoundEngine | None = None
+) -> Pipeline:
+    """The pipeline alone, for those who have frames of their own; without `pictures` no effect is the default.
+
+    engine: in place of one of its own, such as a stream's of a `Scheduler`, for the same card.
+    """
     card = store.find_card(config.model.name) if card is None else card
     alone = isinstance(config.source, ImageSource)
     filters = default_filters(card, alone=alone) if config.filters is None else config.filters
     effects = (default_effects(card) if pictures else ()) if config.effects is None else config.effects
     made = [build_effect(options, card) for options in effects]
     return Pipeline(
-        build_segmenter(config.model, card, alone=alone),
+        build_segmenter(config.model, card, engine=engine, alone=alone),
         filters=[_make("filter", f) for f in filters],
         analyzers=[_make("analyzer", a) for a in config.analyzers],
         effects=made,
@@ -151,84 +167,6 @@ def default_effects(card: Card) -> tuple[EffectOptions, ...]:
     return (BackgroundEffect(paint="blur"),) if is_matte(card) else (OverlayEffect(),)
 
 
-def build_segmenter(options: ModelOptions, card: Card, *, alone: bool = False) -> Segmenter:
-    """The card's weights, verified, in an engine of their own, behind the segmenter of the card's family.
-
-    On anything but the CPU the engine is tested against the CPU first: see `rtseg.selftest.open_tested`. alone: for
-    pictures that have nothing to do with each other. Raises ConfigError for `focus` without a matte.
-    """
-    if options.focus and not is_matte(card):
-        raise ConfigError(f"focus follows one subject, and model {card.name!r} is no matte: use --model portrait")
-    segmenter: Segmenter = registry.load("segmenter", card.family)(card, _tested_engine(options, card))
-    return (Focus(segmenter, every=1) if alone else Focus(segmenter)) if options.focus else segmenter
-
-
-def _tested_engine(options: ModelOptions, card: Card) -> OrtEngine:
-    path = store.verify(card)
-    settings = engine_settings(options, path)
-    shapes = {card.input.name: card.input.shape}
-
-    def on_device(graphs: bool) -> OrtEngine:
-        return OrtEngine(path, shapes=shapes, **{**settings, "cuda_graph": graphs})
-
-    def on_cpu() -> OrtEngine:
-        return OrtEngine(path, shapes=shapes, **{k: v for k, v in settings.items() if k in ("threads", "timeout")})
-
-    wanted = options.providers or ("cpu",)
-    if wanted == ("cpu",):
-        return OrtEngine(path, shapes=shapes, **settings)
-    graphs = options.cuda_graph is not False and bool({"cuda", "tensorrt", "auto"} & set(wanted))
-    return open_tested(on_device, on_cpu, graphs=graphs, half=bool(options.half), auto=wanted == ("auto",))
-
-
-def engine_settings(options: ModelOptions, path: Path) -> dict[str, Any]:
-    """What `OrtEngine` is given for that graph: the options, and where TensorRT keeps what it builds."""
-    ours = ("name", "adaptive", "focus", "fused")
-    settings = {key: value for key, value in options.options().items() if key not in ours}
-    if "tensorrt" in (options.providers or ()):
-        settings["cache"] = prebuilt.folder_for(
-            store.sha256_of(path), name=options.name, half=bool(options.half), device=options.device or 0
-        )
-    return settings
-
-
-def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline | FusedPipeline:
-    """The pipeline with its frames made by one graph each, where that is asked for or does good; else as it is.
-
-    Where nobody asked for it by name, it goes before `adaptive`, which would save less, but not before `focus`, which
-    makes better masks. Raises ConfigError where it is asked for together with one of them, or cannot be.
-    """
-    if options.fused and (options.adaptive or options.focus):
-        raise ConfigError("--fused shows the network all of every frame, --adaptive and --focus less: leave one out")
-    device = getattr(plain.segmenter, "providers", ("cpu",))[0]
-    if options.fused is False or (options.fused is None and device == "cpu"):
-        return plain
-    if options.focus:
-        log.info("frames are not fused: a graph has no focus (leave it out for fused frames)")
-        return plain
-
-    def on_device(path: Path) -> OrtEngine:
-        return OrtEngine(path, **engine_settings(options, path))
-
-    def without_graph(path: Path) -> OrtEngine:
-        return OrtEngine(path, **{**engine_settings(options, path), "cuda_graph": False})
-
-    graphs = options.cuda_graph is not False and device in ("cuda", "tensorrt")
-    cautious, reference = without_graph if graphs else None, OrtEngine if device != "cpu" else None
-    try:
-        fused = FusedPipeline(card, plain, on_device, cautious=cautious, reference=reference)
-    except ConfigError as error:
-        if options.fused:
-            raise
-        log.info("frames are not fused: %s", error)
-        return plain
-    if options.adaptive:
-        log.info(
-            "adaptive is left out: on %s whole frames are fused, which costs less (for adaptive: --no-fused)", device
-        )
-    return fused
-
-
 def fused_file(card: Card, size: Size) -> Path:
     """The graph for whole frames of that size with the effects that suit the model, as a run would make it.
 
@@ -240,13 +178,6 @@ def fused_file(card: Card, size: Size) -> Path:
     grey = np.full((height, width), 128, np.uint8)
     colour = Colour("bt709" if height >= 720 else "bt601")
     return FusedPipeline(card, plain, OrtEngine).graph_file(Frame((grey, grey[::2, ::2], grey[::2, ::2]), colour))
-
-
-def takes_device_frames(pipeline: Pipeline | FusedPipeline) -> bool:
-    """Whether frames that are decoded on a CUDA device may stay there."""
-    if not isinstance(pipeline, FusedPipeline):
-        return False
-    return getattr(pipeline.plain.segmenter, "providers", ("cpu",))[0] in ("cuda", "tensorrt")
 
 
 def build_source(options: SourceOptions, *, on_device: bool = False) -> Source:

@@ -14,7 +14,8 @@
     │   ├── ProviderUnavailable                         the asked-for accelerator would not have been used
     │   ├── InferenceFailed                             the session raised, or its output cannot be a mask
     │   │   └── OutOfMemory (MemoryError)               the device has no room: a smaller batch may fit
-    │   └── InferenceTimeout (TimeoutError)             the watchdog ended a run
+    │   ├── InferenceTimeout (TimeoutError)             the watchdog ended a run
+    │   └── Overloaded                                  one stream more would be more than the network can do
     ├── SourceError (OSError)                  exit 5
     │   ├── SourceNotFound (FileNotFoundError)
     │   ├── SourceUnreadable                            not media, no video, unknown codec, encrypted, empty
@@ -106,6 +107,10 @@ class OutOfMemory(InferenceFailed, MemoryError):
 
 class InferenceTimeout(EngineError, TimeoutError):
     """A run went past its deadline and the watchdog ended it."""
+
+
+class Overloaded(EngineError):
+    """One stream more would ask for more than the network was measured to do; nothing was started."""
 
 
 class SourceError(RtsegError, OSError):

@@ -10,8 +10,9 @@ import pytest
 
 from rtseg import store
 from rtseg.adaptive import Adaptive
-from rtseg.build import build_segmenter, build_source
+from rtseg.build import build_source
 from rtseg.config import ModelOptions, VideoSource
+from rtseg.engines import build_segmenter
 from rtseg.ops.arrays import U8
 from rtseg.pipeline import Pipeline
 from rtseg.types import Frame, Regions, Segmentation

@@ -13,15 +13,7 @@ from fakes import ListSink, SquareSegmenter
 import rtseg.build
 from rtseg import store
 from rtseg.adaptive import Adaptive
-from rtseg.build import (
-    build,
-    build_fused,
-    build_pipeline,
-    build_source,
-    default_effects,
-    default_filters,
-    takes_device_frames,
-)
+from rtseg.build import build, build_pipeline, build_source, default_effects, default_filters
 from rtseg.config import (
     BackgroundEffect,
     Config,
@@ -35,6 +27,7 @@ from rtseg.config import (
 )
 from rtseg.effects.background import Background
 from rtseg.effects.overlay import Overlay
+from rtseg.engines import build_fused, takes_device_frames
 from rtseg.errors import ConfigError, ModelNotFound, SinkError, SourceNotFound
 from rtseg.focus import Focus
 from rtseg.fused_pipeline import FusedPipeline

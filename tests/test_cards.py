@@ -8,9 +8,9 @@ import av
 import numpy as np
 import pytest
 
-from rtseg.build import build_segmenter
 from rtseg.cards import Card, read_card
 from rtseg.config import ModelOptions
+from rtseg.engines import build_segmenter
 from rtseg.errors import ModelNotFound, ModelRejected
 from rtseg.frame import Frame
 from rtseg.ops.arrays import U8, as_u8

@@ -13,11 +13,11 @@ from on_device import SlotDevice, on_device
 from written import decode, plane
 
 from rtseg import store
-from rtseg.build import build_segmenter
 from rtseg.config import ModelOptions
 from rtseg.device import CPU
 from rtseg.effects.background import Background
 from rtseg.engine import OrtEngine
+from rtseg.engines import build_segmenter
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.pipeline import Pipeline
 from rtseg.runner import run

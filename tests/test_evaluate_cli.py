@@ -23,9 +23,9 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "images").mkdir()
     for i in range(4):
         portrait_photo(folder / "images" / f"p{i}.png", size=(120 + 8 * i, 90))
-    from rtseg.build import build_segmenter
     from rtseg.config import ModelOptions
     from rtseg.datasets import read_rgb
+    from rtseg.engines import build_segmenter
     from rtseg.ops.resize import enlarge
     from rtseg.store import find_card
     from rtseg.types import Frame, Regions

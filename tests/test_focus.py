@@ -12,8 +12,9 @@ import pytest
 from fakes import SquareSegmenter
 
 from rtseg import store
-from rtseg.build import build_segmenter, build_source
+from rtseg.build import build_source
 from rtseg.config import ModelOptions, VideoSource
+from rtseg.engines import build_segmenter
 from rtseg.errors import ConfigError, InferenceFailed
 from rtseg.focus import Focus
 from rtseg.ops.arrays import U8, as_u8

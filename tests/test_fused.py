@@ -15,11 +15,12 @@ from graphs import save
 from onnx import helper
 
 from rtseg import store
-from rtseg.build import build_segmenter, build_source
+from rtseg.build import build_source
 from rtseg.cards import Card
 from rtseg.config import ModelOptions, VideoSource
 from rtseg.effects.background import Background
 from rtseg.effects.overlay import Overlay
+from rtseg.engines import build_segmenter
 from rtseg.errors import ConfigError, ModelRejected
 from rtseg.filters.refine import EdgeRefine
 from rtseg.filters.smooth import TemporalSmooth

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from on_device import Doubled, OrtDevice, Overwriting, SlotDevice, Stale, on_device
 
 from rtseg import store
-from rtseg.build import build_segmenter
 from rtseg.config import ModelOptions
 from rtseg.device_engine import OnSlots, device_engine_of
 from rtseg.effects.background import Background
 from rtseg.engine import OrtEngine
+from rtseg.engines import build_segmenter
 from rtseg.errors import InferenceFailed
 from rtseg.filters.refine import EdgeRefine
 from rtseg.filters.smooth import TemporalSmooth

@@ -13,13 +13,13 @@ from graphs import save
 from onnx import helper
 
 from rtseg import store
-from rtseg.build import build_segmenter
 from rtseg.cards import Card
 from rtseg.config import ModelOptions
 from rtseg.effects.background import Background
 from rtseg.effects.outline import Outline
 from rtseg.effects.overlay import Overlay
 from rtseg.engine import OrtEngine
+from rtseg.engines import build_segmenter
 from rtseg.errors import ConfigError, InferenceFailed
 from rtseg.filters.refine import EdgeRefine
 from rtseg.filters.smooth import TemporalSmooth

@@ -12,8 +12,8 @@ import pytest
 from faulty import Faults, install
 
 from rtseg import prebuilt, store
-from rtseg.build import build_segmenter
 from rtseg.config import ModelOptions
+from rtseg.engines import build_segmenter
 from rtseg.errors import EngineError, ModelRejected, ProviderUnavailable
 from rtseg.prebuilt import Gpu, clean, environment, folder_for, in_a_process, key_of, list_built, prebuild, read_gpu
 

@@ -9,9 +9,9 @@ import pytest
 from faulty import NO_ROOM, Faults, FaultyEngine, install
 
 from rtseg import store
-from rtseg.build import build_segmenter
 from rtseg.config import ModelOptions
 from rtseg.engine import OrtEngine
+from rtseg.engines import build_segmenter
 from rtseg.errors import EngineError, InferenceFailed, OutOfMemory, ProviderUnavailable
 from rtseg.selftest import _telling_pair, check_engine
 from rtseg.types import Frame
@@ -162,7 +162,7 @@ def test_a_network_that_fails_on_the_cpu_says_so_once_and_plainly(
     def fails(*_: object, **__: object) -> OrtEngine:
         raise InferenceFailed("output 'y' holds NaN or infinity")
 
-    monkeypatch.setattr("rtseg.build.OrtEngine", fails)
+    monkeypatch.setattr("rtseg.engines.OrtEngine", fails)
     with pytest.raises(InferenceFailed, match="holds NaN") as raised:
         opened(providers=providers)
     assert type(raised.value) is InferenceFailed

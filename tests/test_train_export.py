@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from trained import CARD, MODEL, randomised, recipe, square
 
 from rtseg import store
-from rtseg.build import build_segmenter
 from rtseg.config import ModelOptions
 from rtseg.engine import OrtEngine
+from rtseg.engines import build_segmenter
 from rtseg.errors import ModelRejected
 from rtseg.frame import Frame
 from rtseg.ops.arrays import U8

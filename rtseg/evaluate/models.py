@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rtseg import store
-from rtseg.build import build_segmenter
 from rtseg.cards import Card
 from rtseg.config import ModelOptions
 from rtseg.engine import OrtEngine
+from rtseg.engines import build_segmenter
 from rtseg.errors import ConfigError
 from rtseg.evaluate.plan import Options
 from rtseg.ops.arrays import U8
@@ -49,7 +49,7 @@ def find_cards(names: Sequence[str]) -> list[Card]:
 
 
 def load_model(card: Card, *, threads: int = 1) -> Model:
-    """The card's weights, verified and loaded; raises what `rtseg.build.build_segmenter` raises."""
+    """The card's weights, verified and loaded; raises what `rtseg.engines.build_segmenter` raises."""
     segmenter = build_segmenter(ModelOptions(name=card.name, threads=threads, timeout=_PATIENCE), card)
     shapes = {card.input.name: card.input.shape}
     engine = OrtEngine(store.verify(card), shapes=shapes, threads=threads, timeout=_PATIENCE)

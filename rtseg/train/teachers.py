@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from rtseg import store
-from rtseg.build import build_segmenter
 from rtseg.config import ModelOptions
+from rtseg.engines import build_segmenter
 from rtseg.errors import ConfigError
 from rtseg.frame import Frame
 from rtseg.ops.arrays import U8, as_u8

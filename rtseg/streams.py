@@ -1,0 +1,163 @@
+"""Many runs in one process around one network: opened together, run beside each other, none the worse for another."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+import cv2
+
+from rtseg import store
+from rtseg.build import Job, build
+from rtseg.cards import Card
+from rtseg.config import Config, ModelOptions
+from rtseg.engine import OrtEngine
+from rtseg.engines import build_engine
+from rtseg.pool import usual_lanes
+from rtseg.scheduler import BUCKETS, GATHER, Scheduler
+from rtseg.stats import Stats
+from rtseg.types import Sink
+
+__all__ = ["StreamResult", "open_scheduler", "open_streams", "run_streams"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamResult:
+    """How a stream ended: with its stats, or with the error that ended it."""
+
+    stats: Stats | None
+    error: BaseException | None = None
+
+
+def open_scheduler(
+    options: ModelOptions,
+    *,
+    card: Card | None = None,
+    buckets: Sequence[int] = BUCKETS,
+    gather: float = GATHER,
+    parallel: int | None = None,
+    capacity: float | None = 0.85,
+) -> Scheduler:
+    """A scheduler for the model that `options` name, its weights in memory once; on a device, the CPU is the fallback.
+
+    The other options are those of `Scheduler`. Raises what models and engines raise.
+    """
+    card = store.find_card(options.name) if card is None else card
+    on_cpu_only = options.providers in (None, ("cpu",))
+    if parallel is None and on_cpu_only:
+        parallel = max(1, usual_lanes(("cpu",)) // (options.threads or 1))
+    on_device = _Engines(options, card)
+    on_cpu = _Engines(options.model_copy(update={"providers": ("cpu",)}), card)
+    return Scheduler(
+        on_device.open,
+        fallback=None if on_cpu_only else on_cpu.open,
+        buckets=buckets,
+        gather=gather,
+        parallel=parallel,
+        capacity=capacity,
+    )
+
+
+@contextmanager
+def open_streams(
+    configs: Sequence[Config],
+    *,
+    rate: float | None = None,
+    capacity: float | None = 0.85,
+    more_sinks: Sequence[Sequence[Sink]] | None = None,
+) -> Iterator[list[Job]]:
+    """Jobs for `run_streams`, one a configuration; those of one `[model]` share a network while the block lasts.
+
+    rate: frames a second of each stream, for admission; None for files, which take what is left. more_sinks: further
+    outputs, a list a configuration. Whole frames are not fused to one graph: that is for streams on their own.
+
+    Raises what `rtseg.build.build` raises, and Overloaded; what was opened before the error is closed.
+    """
+    with contextlib.ExitStack() as schedulers, contextlib.ExitStack() as opened:
+        known: dict[ModelOptions, Scheduler] = {}
+        jobs = []
+        for place, config in enumerate(configs):
+            network = config.model.model_copy(update={"adaptive": None, "focus": None, "fused": None})
+            if network not in known:
+                known[network] = schedulers.enter_context(open_scheduler(network, capacity=capacity))
+            engine = known[network].stream(rate=rate)
+            opened.callback(engine.close)
+            jobs.append(build(config, more_sinks=more_sinks[place] if more_sinks else (), engine=engine))
+            opened.callback(jobs[-1].close)
+        opened.pop_all()
+        yield jobs
+
+
+def run_streams(
+    jobs: Sequence[Job],
+    *,
+    stop: threading.Event | None = None,
+    progress: Callable[[int, Stats], None] | None = None,
+) -> list[StreamResult]:
+    """Run all jobs at once, each with threads of its own; how each ended, in their order.
+
+    Jobs share a network where their engines are streams of one scheduler (`build(config, engine=scheduler.stream())`).
+    What ends one, an error of its input or output, leaves the others alone. stop: set it to stop every intake.
+    progress: called with a job's place and its stats, in that job's thread.
+    """
+    results: list[StreamResult] = [StreamResult(None)] * len(jobs)
+
+    def take(place: int, job: Job) -> None:
+        told = None if progress is None else lambda stats: progress(place, stats)
+        try:
+            results[place] = StreamResult(job.run(stop=stop, progress=told))
+        except BaseException as error:  # whatever it is, it is this stream's
+            log.warning("stream %d (%s) ended: %s", place, job.source.info.name, error)
+            results[place] = StreamResult(None, error)
+
+    stop = threading.Event() if stop is None else stop
+    threads = [
+        threading.Thread(target=take, args=(place, job), name=f"rtseg-stream-{place}", daemon=True)
+        for place, job in enumerate(jobs)
+    ]
+    with _opencv_in_one_thread():
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        except BaseException:  # KeyboardInterrupt too must leave whole files behind
+            stop.set()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
+            raise
+    return results
+
+
+class _Engines:
+    """Engines by batch; those of one batch share a session while any of them lives."""
+
+    def __init__(self, options: ModelOptions, card: Card) -> None:
+        self._options, self._card = options, card
+        self._kept: WeakValueDictionary[int, OrtEngine] = WeakValueDictionary()  # what is given up frees its memory
+
+    def open(self, batch: int) -> OrtEngine:
+        if (kept := self._kept.get(batch)) is not None:
+            return kept.fork()
+        engine = build_engine(self._options, self._card, batch=batch)
+        self._kept[batch] = engine
+        return engine
+
+
+@contextmanager
+def _opencv_in_one_thread() -> Iterator[None]:
+    """As each run does, but from the first to the last: the first to end would give the others more threads."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
