@@ -32,6 +32,7 @@ def run(
     providers: Sequence[str] | None = None,
     threads: int | None = None,
     adaptive: bool | None = None,
+    focus: bool | None = None,
     fused: bool | None = None,
     hardware: str | None = None,
     stop: threading.Event | None = None,
@@ -62,6 +63,7 @@ def run(
         providers=providers,
         threads=threads,
         adaptive=adaptive,
+        focus=focus,
         fused=fused,
         hardware=hardware,
     )

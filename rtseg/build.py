@@ -143,7 +143,7 @@ def build_pipeline(
     effects = (default_effects(card) if pictures else ()) if config.effects is None else config.effects
     made = [build_effect(options, card) for options in effects]
     return Pipeline(
-        build_segmenter(config.model, card, engine=engine),
+        build_segmenter(config.model, card, engine=engine, alone=alone),
         filters=[_make("filter", f) for f in filters],
         analyzers=[_make("analyzer", a) for a in config.analyzers],
         effects=made,

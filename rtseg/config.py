@@ -83,15 +83,17 @@ class SampleSource(Section):
 class ModelOptions(Section):
     """A card's name, or the path of a card; providers best first, or "auto" alone; timeout in seconds a frame.
 
-    adaptive: whether frames that hardly differ from an earlier one take its mask. fused: whether whole frames are made
-    by one graph; None for where the network runs on a device and it can be. half: 16-bit floats, with TensorRT.
-    device: which GPU, from 0. cuda_graph: whether a GPU replays its kernels as one; not where a test shows it cannot.
+    adaptive: whether frames that hardly differ from an earlier one take its mask. focus: whether the network of a matte
+    sees the part of the frame where the subject is. fused: whether whole frames are made by one graph; None for where
+    the network runs on a device and it can be. half: 16-bit floats, with TensorRT. device: which GPU, from 0.
+    cuda_graph: whether a GPU replays its kernels as one; not where a test shows it cannot.
     """
 
     name: str = "portrait"
     providers: tuple[str, ...] | None = None
     threads: Positive | None = None
     adaptive: bool | None = None
+    focus: bool | None = None
     fused: bool | None = None
     timeout: Annotated[float, Field(gt=0)] | None = None
     half: bool | None = None

@@ -12,6 +12,7 @@ from rtseg.cards import Card
 from rtseg.config import ModelOptions
 from rtseg.engine import OrtEngine
 from rtseg.errors import ConfigError
+from rtseg.focus import Focus
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.pipeline import Pipeline
 from rtseg.segmenters import BoundEngine
@@ -21,10 +22,18 @@ from rtseg.types import Segmenter
 log = logging.getLogger(__name__)
 
 
-def build_segmenter(options: ModelOptions, card: Card, *, engine: BoundEngine | None = None) -> Segmenter:
-    """The segmenter of the card's family around `engine`, or around the card's weights, verified, in an engine."""
-    segmenter = registry.load("segmenter", card.family)
-    return segmenter(card, build_engine(options, card) if engine is None else engine)  # type: ignore[no-any-return]
+def build_segmenter(
+    options: ModelOptions, card: Card, *, engine: BoundEngine | None = None, alone: bool = False
+) -> Segmenter:
+    """The segmenter of the card's family around `engine`, or around the card's weights, verified, in an engine.
+
+    alone: for pictures that have nothing to do with each other. Raises ConfigError for `focus` without a matte.
+    """
+    if options.focus and (card.family != "regions" or len(card.names) > 1):
+        raise ConfigError(f"focus follows one subject, and model {card.name!r} is no matte: use --model portrait")
+    kind = registry.load("segmenter", card.family)
+    segmenter: Segmenter = kind(card, build_engine(options, card) if engine is None else engine)
+    return (Focus(segmenter, every=1) if alone else Focus(segmenter)) if options.focus else segmenter
 
 
 def build_engine(options: ModelOptions, card: Card, *, batch: int = 1) -> OrtEngine:
@@ -51,7 +60,8 @@ def build_engine(options: ModelOptions, card: Card, *, batch: int = 1) -> OrtEng
 
 def engine_settings(options: ModelOptions, path: Path) -> dict[str, Any]:
     """What `OrtEngine` is given for that graph: the options, and where TensorRT keeps what it builds."""
-    settings = {key: value for key, value in options.options().items() if key not in ("name", "adaptive", "fused")}
+    ours = ("name", "adaptive", "focus", "fused")
+    settings = {key: value for key, value in options.options().items() if key not in ours}
     if "tensorrt" in (options.providers or ()):
         settings["cache"] = prebuilt.folder_for(
             store.sha256_of(path), name=options.name, half=bool(options.half), device=options.device or 0
@@ -62,10 +72,16 @@ def engine_settings(options: ModelOptions, path: Path) -> dict[str, Any]:
 def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline | FusedPipeline:
     """The pipeline with its frames made by one graph each, where that is asked for or does good; else as it is.
 
-    Raises ConfigError where it is asked for and cannot be.
+    Where nobody asked for it by name, it goes before `adaptive`, which would save less, but not before `focus`, which
+    makes better masks. Raises ConfigError where it is asked for together with one of them, or cannot be.
     """
+    if options.fused and (options.adaptive or options.focus):
+        raise ConfigError("--fused shows the network all of every frame, --adaptive and --focus less: leave one out")
     device = getattr(plain.segmenter, "providers", ("cpu",))[0]
     if options.fused is False or (options.fused is None and device == "cpu"):
+        return plain
+    if options.focus:
+        log.info("frames are not fused: a graph has no focus (leave it out for fused frames)")
         return plain
 
     def on_device(path: Path) -> OrtEngine:
@@ -77,12 +93,17 @@ def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline 
     graphs = options.cuda_graph is not False and device in ("cuda", "tensorrt")
     cautious, reference = without_graph if graphs else None, OrtEngine if device != "cpu" else None
     try:
-        return FusedPipeline(card, plain, on_device, cautious=cautious, reference=reference)
+        fused = FusedPipeline(card, plain, on_device, cautious=cautious, reference=reference)
     except ConfigError as error:
         if options.fused:
             raise
         log.info("frames are not fused: %s", error)
         return plain
+    if options.adaptive:
+        log.info(
+            "adaptive is left out: on %s whole frames are fused, which costs less (for adaptive: --no-fused)", device
+        )
+    return fused
 
 
 def takes_device_frames(pipeline: Pipeline | FusedPipeline) -> bool:

@@ -55,6 +55,7 @@ def configure(
     providers: Sequence[str] | None = None,
     threads: int | None = None,
     adaptive: bool | None = None,
+    focus: bool | None = None,
     fused: bool | None = None,
     hardware: str | None = None,
 ) -> Config:
@@ -82,6 +83,7 @@ def configure(
             providers=None if providers is None else tuple(providers),
             threads=threads,
             adaptive=adaptive,
+            focus=focus,
             fused=fused,
         ),
         filters=None if filters is None else _filters(filters),

@@ -83,7 +83,7 @@ def open_streams(
         known: dict[ModelOptions, Scheduler] = {}
         jobs = []
         for place, config in enumerate(configs):
-            network = config.model.model_copy(update={"adaptive": None, "fused": None})
+            network = config.model.model_copy(update={"adaptive": None, "focus": None, "fused": None})
             if network not in known:
                 known[network] = schedulers.enter_context(open_scheduler(network, capacity=capacity))
             engine = known[network].stream(rate=rate)

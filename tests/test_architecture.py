@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
     | {"cards", "datasets", "channel", "fused", "tables"},
     {"store"},
     {"download", "prebuilt", "sources", "segmenters", "filters", "effects", "sinks", "driving"},
-    {"adaptive", "selftest", "batching"},
+    {"adaptive", "focus", "selftest", "batching"},
     {"pool"},
     {"scheduler"},
     {"pipeline"},

@@ -12,6 +12,7 @@ from fakes import ListSink, SquareSegmenter
 
 import rtseg.build
 from rtseg import store
+from rtseg.adaptive import Adaptive
 from rtseg.build import build, build_pipeline, build_source, default_effects, default_filters
 from rtseg.config import (
     BackgroundEffect,
@@ -28,6 +29,7 @@ from rtseg.effects.background import Background
 from rtseg.effects.overlay import Overlay
 from rtseg.engines import build_fused, takes_device_frames
 from rtseg.errors import ConfigError, ModelNotFound, SinkError, SourceNotFound
+from rtseg.focus import Focus
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.pipeline import Pipeline
 from rtseg.registry import BUILTIN, Entry
@@ -149,6 +151,52 @@ def test_ffmpeg_is_on_the_gpu_before_the_network_is(monkeypatch: pytest.MonkeyPa
         with pytest.raises(ConfigError, match="enough"):
             build(parse_config({"source": source, "model": model, "sinks": [{"type": "null"}]}))
         assert order == expected
+
+
+def test_fused_and_adaptive_exclude_each_other(caplog: pytest.LogCaptureFixture) -> None:
+    class OnDevice(SquareSegmenter):
+        providers = ("cuda", "cpu")
+
+    card = store.find_card("portrait")
+    plain = Pipeline(OnDevice(), effects=[Background(Blur())], adaptive=Adaptive())
+    with pytest.raises(ConfigError, match="--adaptive and --focus less: leave one out"):
+        build_fused(ModelOptions(fused=True, adaptive=True), card, plain)
+    with caplog.at_level("INFO", logger="rtseg"):
+        assert isinstance(build_fused(ModelOptions(adaptive=True), card, plain), FusedPipeline)
+    assert "adaptive is left out: on cuda" in caplog.text
+    assert build_fused(ModelOptions(adaptive=True, fused=False), card, plain) is plain
+    on_cpu = Pipeline(SquareSegmenter(), effects=[Background(Blur())], adaptive=Adaptive())
+    assert build_fused(ModelOptions(adaptive=True), card, on_cpu) is on_cpu
+
+
+def test_focus_is_for_mattes() -> None:
+    pipeline = build_pipeline(config(model={"focus": True}))
+    assert isinstance(pipeline.segmenter, Focus)
+    assert pipeline.segmenter.providers == ("cpu",)
+    with pytest.raises(ConfigError, match="model 'road' is no matte: use --model portrait"):
+        build_pipeline(config(model={"name": "road", "focus": True}))
+
+
+def test_focus_goes_before_fused_frames(caplog: pytest.LogCaptureFixture) -> None:
+    class OnDevice(SquareSegmenter):
+        providers = ("cuda", "cpu")
+
+    card = store.find_card("portrait")
+    plain = Pipeline(Focus(OnDevice()), effects=[Background(Blur())])
+    with pytest.raises(ConfigError, match="--adaptive and --focus less: leave one out"):
+        build_fused(ModelOptions(fused=True, focus=True), card, plain)
+    with caplog.at_level("INFO", logger="rtseg"):
+        assert build_fused(ModelOptions(focus=True), card, plain) is plain
+    assert "a graph has no focus" in caplog.text
+
+
+def test_pictures_of_a_folder_have_nothing_to_do_with_each_other(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((64, 96, 3), 200, np.uint8))
+    tables = {"source": {"type": "images", "paths": [str(tmp_path)]}, "model": {"focus": True}}
+    segmenter = build_pipeline(parse_config(tables)).segmenter
+    assert isinstance(segmenter, Focus)
+    assert segmenter.every == 1
+    assert build_pipeline(config(model={"focus": True})).segmenter.every == 30  # type: ignore[attr-defined]
 
 
 def painted(paint: str) -> list[int]:

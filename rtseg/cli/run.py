@@ -62,6 +62,10 @@ def run(
         bool | None,
         typer.Option(help="Skip the network where a frame hardly differs from an earlier one; usually not."),
     ] = None,
+    focus: Annotated[
+        bool | None,
+        typer.Option(help="Show a matte's network the subject and not the frame around it; usually not."),
+    ] = None,
     fused: Annotated[
         bool | None,
         typer.Option(help="Make whole frames by one graph; by default where the network runs on a GPU."),
@@ -96,6 +100,7 @@ def run(
             providers=names_of(providers),
             threads=threads,
             adaptive=adaptive,
+            focus=focus,
             fused=fused,
             hardware=hardware,
         )
