@@ -22,7 +22,8 @@ class Job:
 
     clip, output: video files. frames, width, height, rate: of the clip. background: "blur" or a picture's path.
     encoder: options of libx264. model: path of the ONNX weights. composited: I420 frames, one after the other, that
-    the floor encodes; where `capture` is true they are written there instead of being encoded.
+    the floor encodes; where `capture` is true they are written there instead of being encoded. still: a PNG of the
+    middle frame, if wanted. threads: of the network's library, 0 for its default. things: how many are in a frame.
     """
 
     clip: str
@@ -37,6 +38,8 @@ class Job:
     composited: str = ""
     capture: bool = False
     still: str = ""
+    threads: int = 1
+    things: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from benchmarks.job import Job
 
+_DISTINCT = 10
+
 
 def decode(path: str, frames: int) -> Iterator[tuple[av.VideoFrame, float]]:
     """The first frames of a video, each with the `time.monotonic()` at which it was decoded; in one thread."""
@@ -59,3 +61,21 @@ class Writer:
         if error is None:
             self._container.mux(self._stream.encode(None))
         self._container.close()
+
+
+def read_frames(job: Job) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Frames kept in memory, `job.frames` of them with their number, and two before with negative ones, to warm up."""
+    kept = [frame for frame, _ in decode(job.clip, min(job.frames, _DISTINCT))]
+    for index in range(-2, job.frames):
+        yield index, kept[index % len(kept)]
+
+
+def planes_of(picture: NDArray[np.uint8], layout: str) -> av.VideoFrame:
+    """A picture as the planes that encoders take."""
+    return av.VideoFrame.from_ndarray(picture, format=layout).reformat(format="yuv420p")
+
+
+def save_still(job: Job, index: int, bgr: NDArray[np.uint8]) -> None:
+    """The last frame as a PNG, where the job wants one."""
+    if job.still and index == job.frames - 1:
+        cv2.imwrite(job.still, bgr)

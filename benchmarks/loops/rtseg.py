@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import cv2
+import onnxruntime as ort
 
 from benchmarks.job import Job, Meter, main
+from benchmarks.split import SplitMeter
 from benchmarks.video import read_picture
 from rtseg.engine import OrtEngine
 from rtseg.pipeline import Pipeline
@@ -67,6 +72,21 @@ def build(job: Job) -> tuple[Source, Pipeline, Sink]:
     codec = "h264:" + ",".join(f"{key}={value}" for key, value in job.encoder.items())
     sink: Sink = load("sink", "video")(job.output, codec=codec, info=source.info)
     return source, pipeline, sink
+
+
+def read_frames(job: Job) -> Iterator[tuple[int, Frame]]:
+    """As `benchmarks.video.read_frames`, by rtseg's source; each frame anew, since a frame remembers its small copies."""
+    kept = list(islice(load("source", "video")(job.clip), min(job.frames, 10)))
+    for index in range(-2, job.frames):
+        frame = kept[index % len(kept)]
+        yield index, frame.with_planes(frame.planes)
+
+
+def split_network(meter: SplitMeter) -> None:
+    """Time ONNX Runtime where the engine calls it; the engine's own checks stay outside. As `run`: OpenCV in one thread."""
+    cv2.setNumThreads(1)
+    session: Any = ort.InferenceSession
+    session.run_with_iobinding = meter.timed(session.run_with_iobinding)
 
 
 def run(job: Job, meter: Meter) -> None:
