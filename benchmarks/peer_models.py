@@ -82,8 +82,9 @@ def segformer(folder: Path, pictures: Sequence[Image.Image], *, size: str = "b0"
 
 def _model(size: str) -> Any:
     heads = [1, 1, 2, 2] if size == "tiny" else [1, 2, 5, 8]
-    config = transformers.SegformerConfig(**SIZES[size], num_attention_heads=heads, num_labels=CLASSES)
-    model = transformers.SegformerForSemanticSegmentation(config).eval()
+    library: Any = transformers
+    config = library.SegformerConfig(**SIZES[size], num_attention_heads=heads, num_labels=CLASSES)
+    model = library.SegformerForSemanticSegmentation(config).eval()
     width = config.decoder_hidden_size
     with torch.no_grad():  # coarse stages come first in what is fused
         model.decode_head.linear_fuse.weight[:, 2 * width :] *= 0.1

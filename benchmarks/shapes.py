@@ -1,4 +1,4 @@
-"""Synthetic things for `benchmarks.peers`, the same for all programs: colours, instance masks, and a detector's tensors.
+"""Synthetic things for `benchmarks.peers`, the same for all programs: colours, masks, and a detector's tensors.
 
 NumPy and OpenCV only, since some programs run in environments without rtseg.
 """
@@ -18,7 +18,9 @@ _STRIDES = (8, 16, 32)
 
 def colours(count: int) -> list[tuple[int, int, int]]:
     """RGB, one for each class, told apart by turning the hue by the golden angle."""
-    made = [colorsys.hsv_to_rgb(i * 0.381966 % 1.0, 0.55 + 0.4 * (i % 2), 0.95 - 0.3 * (i % 3) / 2) for i in range(count)]
+    made = [
+        colorsys.hsv_to_rgb(i * 0.381966 % 1.0, 0.55 + 0.4 * (i % 2), 0.95 - 0.3 * (i % 3) / 2) for i in range(count)
+    ]
     return [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in made]
 
 
@@ -73,7 +75,8 @@ def detections(found: Things, size: tuple[int, int], square: int = 640) -> Detec
     left, top = (square - size[0] * scale) / 2, (square - size[1] * scale) / 2
     for index, (mask, box) in enumerate(zip(found.masks, found.boxes, strict=True)):
         place = np.array([[scale / 4, 0, left / 4], [0, scale / 4, top / 4]])
-        small = cv2.warpAffine(mask.astype(np.float32), place, protos.shape[:0:-1], flags=cv2.INTER_AREA)
+        soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 2 / scale)  # two pixels of the prototypes' own
+        small = cv2.warpAffine(soft, place, protos.shape[:0:-1], flags=cv2.INTER_LINEAR)
         protos[index % COEFFICIENTS] = np.maximum(protos[index % COEFFICIENTS], 2 * small - 1)
         x0, y0, x1, y1 = (box * scale + (left, top, left, top)).tolist()
         first = 0
@@ -82,8 +85,9 @@ def detections(found: Things, size: tuple[int, int], square: int = 640) -> Detec
             column, row = int((x0 + x1) / 2 / stride), int((y0 + y1) / 2 / stride)
             for near in (-1, 0, 1):
                 cell = first + min(max(row, 0), side - 1) * side + min(max(column + near, 0), side - 1)
-                jitter = chance.normal(0, 1.0, 4)
+                jitter = chance.normal(0, 0.02, 4) * (x1 - x0, y1 - y0, x1 - x0, y1 - y0)
                 rows[:4, cell] = np.array([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0]) + jitter
+                rows[4 : 4 + CLASSES, cell] = 0.02  # another thing may have been there
                 rows[4 + found.labels[index], cell] = found.scores[index] - 0.02 * abs(near)
                 rows[4 + CLASSES :, cell] = 0
                 rows[4 + CLASSES + index % COEFFICIENTS, cell] = 6.0

@@ -11,9 +11,10 @@ import json
 import statistics
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from benchmarks.job import Job, peak_memory_mb
 
@@ -43,13 +44,13 @@ class SplitMeter:
 
     def __init__(self) -> None:
         self.versions: dict[str, str] = {}
-        self._rows: list[Counter[str]] = []
-        self._row: Counter[str] = Counter()
+        self._rows: list[defaultdict[str, float]] = []
+        self._row: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
     def frame(self, *, counted: bool = True) -> Iterator[None]:
         """One frame; those that only warm up are not counted."""
-        self._row = Counter()
+        self._row = defaultdict(float)
         wall, cpu = time.perf_counter(), time.process_time()
         yield
         self._row["total"] = time.process_time() - cpu
@@ -64,10 +65,10 @@ class SplitMeter:
         yield
         self._row[name] += time.process_time() - cpu
 
-    def timed(self, call: Callable[..., object], name: str = "network") -> Callable[..., object]:
+    def timed(self, call: Callable[..., Any], name: str = "network") -> Callable[..., Any]:
         """A function that does what `call` does, as a part of the frame."""
 
-        def run(*arguments: object, **more: object) -> object:
+        def run(*arguments: Any, **more: Any) -> Any:
             with self.part(name):
                 return call(*arguments, **more)
 
@@ -78,7 +79,7 @@ class SplitMeter:
         if network and not all(row["network"] > 0 for row in self._rows):
             raise ValueError("a frame spent no time in the network: is it still called where it is timed?")
 
-        def middle(of: Callable[[Counter[str]], float]) -> float:
+        def middle(of: Callable[[defaultdict[str, float]], float]) -> float:
             return statistics.median(of(row) for row in self._rows) * 1e3
 
         names = sorted({name for row in self._rows for name in row} - {"total", "wall", "network"})

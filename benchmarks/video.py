@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import av
 import cv2
@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.job import Job
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _DISTINCT = 10
 
@@ -68,6 +71,11 @@ def read_frames(job: Job) -> Iterator[tuple[int, av.VideoFrame]]:
     kept = [frame for frame, _ in decode(job.clip, min(job.frames, _DISTINCT))]
     for index in range(-2, job.frames):
         yield index, kept[index % len(kept)]
+
+
+def picture_of(frame: av.VideoFrame) -> Image.Image:
+    """A frame as RGB in Pillow's hands."""
+    return frame.to_image()  # type: ignore[no-any-return, no-untyped-call]
 
 
 def planes_of(picture: NDArray[np.uint8], layout: str) -> av.VideoFrame:

@@ -60,12 +60,17 @@ def paint_of(job: Job) -> Blur | Picture:
     return Picture(Frame.from_bgr(read_picture(job.background, job.width, job.height)))
 
 
-def build(job: Job) -> tuple[Source, Pipeline, Sink]:
-    """The parts of a run, by the names that the command line uses for them."""
+def pipeline_of(job: Job) -> Pipeline:
+    """The portrait model with its default filters, and the job's background."""
     card = find_card("portrait")
     segmenter = load("segmenter", card.family)(card, OrtEngine(weights(card)))
     filters = [load("filter", name)() for name in ("smooth", "refine")]
-    pipeline = Pipeline(segmenter, filters=filters, effects=[load("effect", "background")(paint_of(job))])
+    return Pipeline(segmenter, filters=filters, effects=[load("effect", "background")(paint_of(job))])
+
+
+def build(job: Job) -> tuple[Source, Pipeline, Sink]:
+    """The parts of a run, by the names that the command line uses for them."""
+    pipeline = pipeline_of(job)
     source: Source = load("source", "video")(job.clip)
     if job.capture:
         return source, pipeline, Capture(job.composited)
@@ -75,18 +80,24 @@ def build(job: Job) -> tuple[Source, Pipeline, Sink]:
 
 
 def read_frames(job: Job) -> Iterator[tuple[int, Frame]]:
-    """As `benchmarks.video.read_frames`, by rtseg's source; each frame anew, since a frame remembers its small copies."""
+    """As `benchmarks.video.read_frames`, by rtseg's source; each frame anew, since it remembers small copies."""
     kept = list(islice(load("source", "video")(job.clip), min(job.frames, 10)))
     for index in range(-2, job.frames):
         frame = kept[index % len(kept)]
         yield index, frame.with_planes(frame.planes)
 
 
-def split_network(meter: SplitMeter) -> None:
-    """Time ONNX Runtime where the engine calls it; the engine's own checks stay outside. As `run`: OpenCV in one thread."""
+def split(pipeline: Pipeline, meter: SplitMeter) -> None:
+    """Time the network where ONNX Runtime is called, so that the engine's checks are outside of it, and the effects.
+
+    As in `rtseg.runner`, OpenCV runs in one thread.
+    """
     cv2.setNumThreads(1)
     session: Any = ort.InferenceSession
     session.run_with_iobinding = meter.timed(session.run_with_iobinding)
+    parts: Any = pipeline
+    parts.effects = tuple(meter.timed(effect, "effect") for effect in pipeline.effects)
+    parts._compositor = meter.timed(parts._compositor, "composite")
 
 
 def run(job: Job, meter: Meter) -> None:

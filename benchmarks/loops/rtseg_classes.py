@@ -8,7 +8,7 @@ import cv2
 import onnxruntime as ort
 
 from benchmarks.job import Job
-from benchmarks.loops.rtseg import read_frames, split_network
+from benchmarks.loops.rtseg import read_frames, split
 from benchmarks.shapes import colours
 from benchmarks.split import SplitMeter, main
 from benchmarks.video import save_still
@@ -19,18 +19,16 @@ from rtseg.registry import load
 
 
 def run(job: Job, meter: SplitMeter) -> None:
-    split_network(meter)
     card = read_card(Path(job.model))
     engine = OrtEngine(Path(job.model).with_name(card.file), threads=job.threads or 1)
     palette = dict(zip(card.names, colours(len(card.names)), strict=True))
     overlay = load("effect", "overlay")(palette=palette, opacity=0.5, legend=False)
     pipeline = Pipeline(load("segmenter", card.family)(card, engine), effects=[overlay])
+    split(pipeline, meter)
     meter.versions |= {"onnxruntime": ort.__version__, "opencv": cv2.__version__}
     for index, frame in read_frames(job):
         with meter.frame(counted=index >= 0):
             output = pipeline(frame)
-        for stage, spent in output.times.items():
-            meter.versions.setdefault(f"{stage} ms", f"{spent:.1f}")
         save_still(job, index, output.picture.bgr)
 
 

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import torch
 import transformers
-from numpy.typing import NDArray
 
 from benchmarks.job import Job
 from benchmarks.shapes import colours
@@ -23,15 +22,16 @@ def run(job: Job, meter: SplitMeter) -> None:
     cv2.setNumThreads(1)
     if job.threads:
         torch.set_num_threads(job.threads)
-    processor: Any = transformers.AutoImageProcessor.from_pretrained(job.model)
-    model: Any = transformers.SegformerForSemanticSegmentation.from_pretrained(job.model).eval()
+    library: Any = transformers
+    processor = library.AutoImageProcessor.from_pretrained(job.model)
+    model = library.SegformerForSemanticSegmentation.from_pretrained(job.model).eval()
     model.forward = meter.timed(model.forward)
     palette = np.array(colours(model.config.num_labels), np.uint8)
     meter.versions |= {"torch": torch.__version__, "transformers": transformers.__version__}
     for index, frame in read_frames(job):
         with meter.frame(counted=index >= 0):
             with meter.part("unpack"):
-                image: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
+                image: Any = frame.to_ndarray(format="rgb24")
             with meter.part("preprocess"):
                 inputs = processor(images=image, return_tensors="pt")
             with torch.inference_mode():
@@ -40,7 +40,7 @@ def run(job: Job, meter: SplitMeter) -> None:
                     small = logits[0].argmax(dim=0).numpy().astype(np.uint8)
             with meter.part("tint"):
                 labels = cv2.resize(small, (job.width, job.height), interpolation=cv2.INTER_NEAREST)
-                picture = cv2.addWeighted(image, 0.5, palette[labels], 0.5, 0)
+                picture: Any = cv2.addWeighted(image, 0.5, palette[labels], 0.5, 0)
             with meter.part("pack"):
                 planes_of(picture, "rgb24")
         save_still(job, index, picture[..., ::-1])
