@@ -40,7 +40,8 @@ COUNTS = (1, 5, 20)
 class Program:
     """A loop with its settings. label: in tables. ours: whether it is rtseg, which the others are divided by.
 
-    kind: programs of one kind do the same job. model: "checkpoint" or "card", of the SegFormer. at_least: what the
+    kind: programs of one kind do the same job; a number in it is that of things in the picture. threads: of the
+    network's library, 0 for as many as it takes. model: "checkpoint" or "card", of the SegFormer. at_least: what the
     quotient of its outside by rtseg's has to be, if anything.
     """
 
@@ -55,15 +56,15 @@ class Program:
 
 
 PROGRAMS = (
-    Program("pipeline, 1 thread", "transformers", "transformers_pipeline", model="checkpoint", at_least=5.0),
-    Program("pipeline, torch's threads", "transformers", "transformers_pipeline", threads=0, model="checkpoint"),
-    Program("with care, 1 thread", "transformers", "transformers_careful", model="checkpoint"),
+    Program("pipeline", "transformers", "transformers_pipeline", model="checkpoint", at_least=5.0),
+    Program("pipeline, threads", "transformers", "transformers_pipeline", threads=0, model="checkpoint"),
+    Program("with care", "transformers", "transformers_careful", model="checkpoint"),
     Program("rtseg", "transformers", "rtseg_classes", ours=True, model="card"),
-    *(Program("annotators", f"supervision, {n}", "supervision_masks", things=n) for n in COUNTS),
-    *(Program("rtseg", f"supervision, {n}", "rtseg_masks", ours=True, things=n) for n in COUNTS),
-    *(Program("post-processing in torch", f"detector, {n}", "detector_masks", things=n) for n in COUNTS),
-    Program("recurrent loop, 1 thread", "matting", "recurrent_matte"),
-    Program("recurrent loop, torch's threads", "matting", "recurrent_matte", threads=0),
+    *(Program("annotators", f"supervision {n}", "supervision_masks", things=n) for n in COUNTS),
+    *(Program("rtseg", f"supervision {n}", "rtseg_masks", ours=True, things=n) for n in COUNTS),
+    *(Program("torch", f"detector {n}", "detector_masks", things=n) for n in COUNTS),
+    Program("recurrent loop", "matting", "recurrent_matte"),
+    Program("recurrent loop, threads", "matting", "recurrent_matte", threads=0),
     Program("rtseg", "matting", "rtseg_matte", ours=True),
 )
 KINDS = ("transformers", "supervision", "detector", "matting")
@@ -217,7 +218,7 @@ def _available(kinds: Sequence[str], folder: Path) -> tuple[list[Program], dict[
         except (LoopFailed, OSError) as error:
             skipped["supervision"] = str(error)
     chosen = [kind for kind in kinds if kind not in skipped]
-    return [program for program in PROGRAMS if program.kind.split(",")[0] in chosen], skipped, pythons
+    return [program for program in PROGRAMS if program.kind.split()[0] in chosen], skipped, pythons
 
 
 def _models(folder: Path, clip: Path) -> dict[str, str]:
@@ -234,14 +235,18 @@ def _show(
     ratios: Mapping[Program, tuple[float, float]],
 ) -> None:
     table = Table(title=result["title"], title_justify="left")
-    for heading in ("job", "program", "total", "network", "outside", "planes", "x rtseg", "x rtseg, planes"):
-        table.add_column(heading, justify="left" if heading in ("job", "program") else "right")
+    for heading in ("job", "program"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("total", "network", "outside", "planes", "x", "x"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows(result):
         table.add_row(*row)
     console.print(table)
     for program, split in medians.items():
         parts = ", ".join(f"{name} {spent:.1f}" for name, spent in split.parts.items())
-        console.print(f"{program.kind}, {program.label}: {parts}", style="dim", markup=False, highlight=False)
+        console.print(
+            f"{program.kind}, {program.label}: {parts}", style="dim", markup=False, highlight=False, soft_wrap=True
+        )
     for program, (outside, _) in ratios.items():
         if program.at_least is not None:
             met = "met" if outside >= program.at_least else "MISSED"
