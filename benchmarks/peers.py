@@ -64,7 +64,6 @@ PROGRAMS = (
     *(Program("rtseg", f"supervision {n}", "rtseg_masks", ours=True, things=n) for n in COUNTS),
     *(Program("torch", f"detector {n}", "detector_masks", things=n) for n in COUNTS),
     Program("recurrent loop", "matting", "recurrent_matte"),
-    Program("recurrent loop, threads", "matting", "recurrent_matte", threads=0),
     Program("rtseg", "matting", "rtseg_matte", ours=True),
 )
 KINDS = ("transformers", "supervision", "detector", "matting")

@@ -5,6 +5,7 @@ Runs in an environment of its own and imports nothing of rtseg.
 
 from __future__ import annotations
 
+import cv2
 import supervision as sv
 
 from benchmarks.job import Job
@@ -14,6 +15,7 @@ from benchmarks.video import planes_of, read_frames, save_still
 
 
 def run(job: Job, meter: SplitMeter) -> None:
+    cv2.setNumThreads(job.threads)
     found = things(job.things, (job.width, job.height))
     detections = sv.Detections(xyxy=found.boxes, mask=found.masks, class_id=found.labels, confidence=found.scores)
     palette = sv.ColorPalette([sv.Color(*rgb) for rgb in colours(job.things)])
