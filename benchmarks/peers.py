@@ -118,6 +118,8 @@ def markdown(result: Mapping[str, Any]) -> str:
         "",
         f"{result['title']}; {on['cores']} cores of {on['cpu']}, commit {on['commit']}; {result['versions']}.",
     ]
+    if result["load"]["warning"]:
+        lines += ["", f"Measured on a {result['load']['warning']}"]
     lines += [f"Skipped {name}: {reason}." for name, reason in result["skipped"].items()]
     return "\n".join(lines) + "\n"
 
@@ -233,7 +235,7 @@ def _show(
     medians: Mapping[Program, Split],
     ratios: Mapping[Program, tuple[float, float]],
 ) -> None:
-    table = Table(title=result["title"], title_justify="left")
+    table = Table(title=result["title"], title_justify="left", box=None)
     for heading in ("job", "program"):
         table.add_column(heading, no_wrap=True)
     for heading in ("total", "network", "outside", "planes", "x", "x"):

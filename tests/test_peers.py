@@ -100,13 +100,14 @@ def test_the_table_is_put_between_the_marks_of_the_readme_and_nowhere_else(tmp_p
         "title": "CPU-ms a frame",
         "machine": {"cores": "2", "cpu": "abacus", "commit": "abc"},
         "versions": "av 18",
+        "load": {"warning": "loaded machine: a compiler."},
         "programs": programs,
         "skipped": {"supervision": "no pip"},
     }
     text = markdown(result)
     assert "| matting | loop | 25.0 | 20.0 | 5.0 | 8.0 | 2.5 | 4.0 |\n" in text
     assert "| matting | rtseg | 2.0 |  | 2.0 | 2.0 |  |  |\n" in text
-    assert "2 cores of abacus, commit abc; av 18.\nSkipped supervision: no pip.\n" in text
+    assert "2 cores of abacus, commit abc; av 18.\n\nMeasured on a loaded machine: a compiler.\nSkipped" in text
     path = tmp_path / "README.md"
     path.write_text("no marks")
     with pytest.raises(ValueError, match="lacks the lines <!-- peers"):
@@ -210,7 +211,7 @@ def test_the_same_weights_tint_the_same_classes_in_every_program(
 @pytest.mark.parametrize(
     ("name", "package", "parts"),
     [
-        ("rtseg_masks", "rtseg", {"effect", "masks", "legend"}),
+        ("rtseg_masks", "rtseg", {"effect", "composite"}),
         ("rtseg_matte", "rtseg", {"effect", "composite"}),
         ("recurrent_matte", "torch", {"unpack", "tensor", "composite", "write", "pack"}),
         ("detector_masks", "torch", {"boxes", "masks"}),

@@ -28,12 +28,8 @@ def run(job: Job, meter: SplitMeter) -> None:
             with meter.part("effect"):
                 seen = Instances(masks, found.boxes, found.labels, found.scores, names, frame.pts, frame.size)
                 layers = overlay(frame, seen, ())
-            with meter.part("legend"):
-                legend = layers[-1]
-            with meter.part("masks"):
-                picture = compositor(frame, layers[:-1])
-            with meter.part("legend"):
-                picture = compositor(picture, [legend])
+            with meter.part("composite"):
+                picture = compositor(frame, layers)
         save_still(job, index, picture.bgr)
 
 
