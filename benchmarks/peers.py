@@ -235,7 +235,7 @@ def _show(
     medians: Mapping[Program, Split],
     ratios: Mapping[Program, tuple[float, float]],
 ) -> None:
-    table = Table(title=result["title"], title_justify="left", box=None)
+    table = Table(title=result["title"], title_justify="left", box=None, pad_edge=False)
     for heading in ("job", "program"):
         table.add_column(heading, no_wrap=True)
     for heading in ("total", "network", "outside", "planes", "x", "x"):
