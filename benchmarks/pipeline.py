@@ -16,10 +16,8 @@ import argparse
 import dataclasses
 import functools
 import json
-import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import clips
+from benchmarks.environments import environment
 from benchmarks.job import Job, Report
 from benchmarks.measure import (
     ROOT,
@@ -78,23 +77,6 @@ def ratios(reports: Mapping[str, Report], *, blur: bool) -> list[Ratio]:
     ]
 
 
-def mediapipe_environment(folder: Path) -> str:
-    """The Python of an environment with MediaPipe 0.10.21, made in `folder` at its first use; LoopFailed where not."""
-    python = folder / "bin" / "python"
-    marker = folder / "ready"
-    if not marker.exists():
-        try:
-            venv.create(folder, with_pip=True, clear=True)
-            subprocess.run(
-                [str(python), "-m", "pip", "install", "--quiet", *MEDIAPIPE], check=True, capture_output=True, text=True
-            )
-        except subprocess.CalledProcessError as error:
-            last = (error.stderr or error.stdout or str(error)).strip().splitlines()[-1]
-            raise LoopFailed(f"MediaPipe cannot be installed for Python {sys.version.split()[0]}: {last}") from error
-        marker.touch()
-    return str(python)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     console = Console()
@@ -108,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mediapipe_python = None
     if "mediapipe_sample" in names:
         try:
-            mediapipe_python = options.mediapipe_python or mediapipe_environment(folder / "mediapipe")
+            mediapipe_python = options.mediapipe_python or environment(folder / "mediapipe", MEDIAPIPE)
         except (LoopFailed, OSError) as error:
             skipped["mediapipe_sample"] = str(error)
             names.remove("mediapipe_sample")
