@@ -43,8 +43,8 @@ MEDIAPIPE = ("mediapipe==0.10.21", "av>=15,<19")  # the PyAV of rtseg where nump
 ORDER = ("floor", "network", "rtseg", "naive", "mediapipe_sample")
 # ratio -> (numerator, denominators that are added up, the most it may be with a picture, and with blur)
 RATIOS: Mapping[str, tuple[str, tuple[str, ...], float, float]] = {
-    "rtseg / (decode + encode + network)": ("rtseg", ("floor", "network"), 1.6, 1.8),
-    "rtseg / MediaPipe sample": ("rtseg", ("mediapipe_sample",), 0.65, 0.5),
+    "rtseg / (decode + encode + network)": ("rtseg", ("floor", "network"), 1.35, 1.5),
+    "rtseg / MediaPipe sample": ("rtseg", ("mediapipe_sample",), 0.55, 0.5),
     "rtseg / naive": ("rtseg", ("naive",), 0.45, 0.45),
 }
 

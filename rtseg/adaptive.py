@@ -7,16 +7,20 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from rtseg.ops.arrays import U8, as_f32, as_u8
-from rtseg.ops.flow import FLOW_SIZE, Flow, warp
+from rtseg.ops import kernels
+from rtseg.ops.arrays import F32, U8, as_u8
+from rtseg.ops.flow import FLOW_SIZE, Flow, pick, warp, warp_at
 from rtseg.types import Frame, Regions, Segmentation
 
 _STILL = 6
 """Levels that every place of a still picture stays within: noise, averaged over 3x3 pixels of `FLOW_SIZE`."""
 _CHANGED, _LEFT = 8, 12
 """Levels from which a place has changed, and from which it has even after the flow is taken along."""
-_MOST_CHANGED, _MOST_LEFT = 0.2, 0.03
-"""Shares of the picture: above them the network is asked."""
+_MOST_CHANGED, _MOST_LEFT = 0.3, 0.16
+"""Of the picture, and of the subject's area: above these shares the network is asked. A hand that comes up counts for
+more where the person is small."""
+_GAIN = 2
+"""Levels that the flow must explain more than staying does: it is a little where nothing moves."""
 
 
 class Adaptive:
@@ -30,7 +34,7 @@ class Adaptive:
     Belongs to one stream; `reset` forgets.
     """
 
-    def __init__(self, *, still: int = 15, moving: int = 2) -> None:
+    def __init__(self, *, still: int = 15, moving: int = 4) -> None:
         self._still, self._moving = still, moving
         self._flow = Flow()
         self.reset()
@@ -40,13 +44,14 @@ class Adaptive:
         self._luma: U8 | None = None
         self._made: Segmentation | None = None
         self._filtered: Segmentation | None = None
-        self._age = 0
+        self._age, self._subject = 0, 0.0
         self.kept = False
 
     def made(self, frame: Frame, segmentation: Segmentation, *, filtered: Segmentation) -> None:
         """The network was asked: later frames are compared with this one. filtered: the same after all filters."""
         self._luma, self._made, self._filtered = frame.luma(FLOW_SIZE), segmentation, filtered
         self._age, self.kept = 0, False
+        self._subject = _area(segmentation)
 
     def __call__(self, frame: Frame) -> Segmentation | None:
         """An earlier segmentation for this frame: moved, or as it was after filters (`kept` is then true)."""
@@ -63,14 +68,34 @@ class Adaptive:
             return None
         flow = self._flow(luma, before)
         left = as_u8(cv2.blur(cv2.absdiff(luma, warp(before, flow)), (3, 3)))
-        if _share(as_u8(cv2.min(left, change)), _LEFT) > _MOST_LEFT:
+        if _share(as_u8(cv2.min(left, change)), _LEFT) > _MOST_LEFT * self._subject:
             return None
-        flow.view(np.complex64)[as_u8(cv2.subtract(change, left)) <= 1] = 0.0  # where staying explains as much
-        height, width = made.probabilities.shape[1:]
-        large = as_f32(cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR))
-        large *= np.array([width / FLOW_SIZE[0], height / FLOW_SIZE[1]], np.float32)
-        moved = np.stack([warp(mask, large) for mask in made.probabilities])
+        gain = as_u8(cv2.subtract(change, left))
+        moved = np.empty_like(made.probabilities)
+        for mask, target in zip(made.probabilities, moved, strict=True):
+            _move(mask, flow, gain, out=target)
         return replace(made, probabilities=moved, pts=frame.pts)
+
+
+def _move(mask: U8, flow: F32, gain: U8, *, out: U8) -> None:
+    """The mask along the flow where that explains at least `_GAIN` levels more than staying."""
+    if kernels.COMPILED:
+        kernels.move(out, mask, flow, gain, least=_GAIN)
+        return
+    places = np.flatnonzero(pick(gain, np.arange(mask.size), mask.shape) >= _GAIN)
+    np.copyto(out, mask)
+    if places.size:
+        out.reshape(-1)[places] = warp_at(mask, flow, places)
+
+
+def _area(segmentation: Segmentation) -> float:
+    """The share of the picture that any soft region takes."""
+    if not isinstance(segmentation, Regions):
+        return 0.0
+    union, *others = segmentation.probabilities
+    for other in others:
+        union = as_u8(cv2.max(union, other))
+    return cv2.mean(union)[0] / 255.0
 
 
 def _share(plane: U8, level: int) -> float:

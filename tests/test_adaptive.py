@@ -17,6 +17,8 @@ from rtseg.ops.arrays import U8
 from rtseg.pipeline import Pipeline
 from rtseg.types import Frame, Regions, Segmentation
 
+pytestmark = pytest.mark.usefixtures("either_loops")
+
 SIZE = (640, 360)
 SCENE = cv2.resize(
     np.random.default_rng(4).integers(0, 256, (30, 50, 3), dtype=np.uint8), (900, 600), interpolation=cv2.INTER_CUBIC
@@ -90,6 +92,21 @@ def test_masks_move_with_the_picture_and_no_further_than_trusted() -> None:
         found, right = output.segmentation.probabilities[0] > 127, expected.probabilities[0] > 127
         assert (found & right).sum() / (found | right).sum() > 0.95
     assert marker.asked == 2 + 4
+
+
+def test_a_change_counts_for_more_where_the_subject_is_small() -> None:
+    """Half of the square is covered: nothing of a subject that fills the picture, a third of a small one."""
+    covered = picture()
+    covered[150:250, 260:390] = 128
+
+    class Everything(Marker):
+        def __call__(self, frame: Frame) -> Segmentation:
+            return Regions(np.full((1, 144, 256), 255, np.uint8), self.names, frame.pts, frame.size)
+
+    for marker, inferred in ((Marker(), True), (Everything(), False)):
+        pipeline = Pipeline(marker, adaptive=Adaptive())
+        pipeline(Frame.from_rgb(picture()))
+        assert pipeline(Frame.from_rgb(covered, pts=1)).inferred == inferred
 
 
 def test_a_thing_that_comes_back_has_its_first_mask_and_not_the_moved_one() -> None:

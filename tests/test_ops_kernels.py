@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from test_ops_matte import disc
 
+from rtseg.adaptive import _move
 from rtseg.filters.smooth import TemporalSmooth
 from rtseg.ops import kernels
-from rtseg.ops.arrays import U8, as_u8
+from rtseg.ops.arrays import U8, as_f32, as_u8
 from rtseg.ops.flow import TRUST
 from rtseg.ops.matte import EdgeModel
 
@@ -155,6 +156,21 @@ def test_masks_are_steadied_as_by_the_twin(
 
 
 @needs_kernels
+@pytest.mark.parametrize("shape", [(144, 256), (33, 47)])
+def test_masks_are_moved_as_by_the_twin(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]) -> None:
+    """OpenCV counts places in 32nds of a pixel: up to four levels at an edge that rises by 128 a pixel."""
+    flow = as_f32(cv2.GaussianBlur(RNG.normal(0, 30, (72, 128, 2)).astype(np.float32), (0, 0), 5))
+    gain = RNG.integers(0, 4, (72, 128), dtype=np.uint8)
+    mask = disc(shape[::-1], (shape[1] * 0.5, shape[0] * 0.6), shape[0] * 0.3)
+    got, expected = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+    _move(mask, flow, gain, out=got)
+    monkeypatch.setattr(kernels, "COMPILED", False)
+    _move(mask, flow, gain, out=expected)
+    assert worst(got, expected) <= 4
+    assert (got != mask).any()
+
+
+@needs_kernels
 def test_what_does_not_fit_is_refused() -> None:
     plane = noise((36, 64))
     with pytest.raises(ValueError, match="base must have the shape of out"):
@@ -169,6 +185,8 @@ def test_what_does_not_fit_is_refused() -> None:
         kernels.blend(np.frombuffer(bytes(36 * 64), np.uint8).reshape(36, 64), plane, 3, plane)
     with pytest.raises(ValueError, match="two columns for each of trust"):
         kernels.steady(plane.copy(), plane, plane, TRUST.reshape(16, 16), np.zeros((8, 8, 2), np.float32))
+    with pytest.raises(ValueError, match="two columns for each of gain"):
+        kernels.move(plane.copy(), plane, np.zeros((8, 8, 2), np.float32), plane, least=2)
     with pytest.raises(ValueError, match="coarse must have the shape of mask"):
         kernels.redraw(plane.copy(), plane, plane[:30], plane, prior=1.0, slope=2.0, unsure=(6, 249))
 

@@ -434,6 +434,60 @@ static PyObject *py_steady(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* ---- moving ------------------------------------------------------------------------------------------------------ */
+
+static int move_plane(Plane *out, Plane *mask, Plane *flow, Plane *gain, int least)
+{
+    Py_ssize_t height = mask->height, width = mask->width, rows = gain->height, columns = gain->width;
+    int32_t *nearest = malloc((size_t)width * sizeof(int32_t));
+    if (nearest == NULL)
+        return 0;
+    float ratio_x = (float)width / (float)columns, ratio_y = (float)height / (float)rows;
+    for (Py_ssize_t x = 0; x < width; x++)
+        nearest[x] = (int32_t)(((double)x + 0.5) * (double)columns / (double)width);
+    for (Py_ssize_t y = 0; y < height; y++) {
+        uint8_t *target = out->at + y * out->pitch;
+        Py_ssize_t small = (Py_ssize_t)(((double)y + 0.5) * (double)rows / (double)height);
+        const uint8_t *gained = row_of(gain, small);
+        const float *moved = (const float *)row_of(flow, small);
+        memcpy(target, row_of(mask, y), (size_t)width);
+        for (Py_ssize_t x = 0; x < width; x++) {
+            int32_t at = nearest[x];
+            if (gained[at] >= least)
+                target[x] = sample(mask, (float)x + moved[2 * at] * ratio_x, (float)y + moved[2 * at + 1] * ratio_y);
+        }
+    }
+    free(nearest);
+    return 1;
+}
+
+static PyObject *py_move(PyObject *module, PyObject *args)
+{
+    PyObject *objects[4];
+    Plane planes[4] = {0};
+    int least, done = 0, good;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOOOi:move", &objects[0], &objects[1], &objects[2], &objects[3], &least))
+        return NULL;
+    good = take(objects[0], &planes[0], "out", 'B', 1) && take(objects[1], &planes[1], "mask", 'B', 0) &&
+           take(objects[2], &planes[2], "flow", 'f', 0) && take(objects[3], &planes[3], "gain", 'B', 0) &&
+           planes[1].height == planes[0].height && planes[1].width == planes[0].width &&
+           planes[2].height == planes[3].height && planes[2].width == 2 * planes[3].width;
+    if (!good && !PyErr_Occurred())
+        PyErr_SetString(PyExc_ValueError, "mask must have the shape of out, and flow two columns for each of gain");
+    if (good) {
+        Py_BEGIN_ALLOW_THREADS
+        done = move_plane(&planes[0], &planes[1], &planes[2], &planes[3], least);
+        Py_END_ALLOW_THREADS
+        if (!done)
+            PyErr_NoMemory();
+    }
+    release(planes, 4);
+    if (!done)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 /* ---- redrawing edges ------------------------------------------------------------------------------------------- */
 
 enum { REACH = 3, WINDOW = 2 * REACH + 1 };
@@ -654,6 +708,7 @@ static PyObject *py_redraw(PyObject *module, PyObject *args)
 static PyMethodDef methods[] = {
     {"blend", py_blend, METH_VARARGS, NULL},
     {"steady", py_steady, METH_VARARGS, NULL},
+    {"move", py_move, METH_VARARGS, NULL},
     {"redraw", py_redraw, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

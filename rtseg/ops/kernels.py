@@ -45,6 +45,14 @@ def steady(out: U8, mask: U8, past: U8, trust: U8, flow: F32 | None) -> None:
     _kernels.steady(out, mask, past, trust, None if flow is None else flow.reshape(len(flow), -1))
 
 
+def move(out: U8, mask: U8, flow: F32, gain: U8, *, least: int) -> None:
+    """The mask along the flow, where that explains the picture better than staying by `least` levels: see `Adaptive`.
+
+    out, mask: uint8 HxW, not the same. flow: float32 hxwx2, in its own pixels. gain: uint8 hxw, in levels.
+    """
+    _kernels.move(out, mask, flow.reshape(len(flow), -1), gain, least)
+
+
 def redraw(out: U8, mask: U8, coarse: U8, fine: U8, *, prior: float, slope: float, unsure: tuple[int, int]) -> None:
     """The mask at the size of `fine`, its edges drawn to the luma's: see `EdgeModel`.
 
