@@ -9,16 +9,17 @@ from setuptools import Extension, find_packages, setup
 
 KERNELS = Extension(
     "rtseg.ops._kernels",
-    ["rtseg/ops/_kernels.c"],
+    [f"rtseg/ops/_kernels{part}.c" for part in ("", "_blend", "_masks", "_redraw")],
+    depends=["rtseg/ops/_kernels.h"],
     py_limited_api=True,
     optional=True,
-    extra_compile_args=[] if sys.platform == "win32" else ["-O3"],
+    extra_compile_args=[] if sys.platform == "win32" else ["-O3", "-fvisibility=hidden"],
 )
 
 setup(
     packages=[*find_packages(include=["rtseg*"]), "rtseg._models"],
     package_dir={"rtseg._models": "models"},
     ext_modules=[KERNELS],
-    exclude_package_data={"": ["*.c"]},
+    exclude_package_data={"": ["*.c", "*.h"]},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -1,4 +1,4 @@
-"""Loops over pixels compiled from `_kernels.c`, where this installation has them.
+"""Loops over pixels compiled from `_kernels*.c`, where this installation has them.
 
 Each stands in for a few lines of OpenCV and NumPy beside its only caller, which say what is right, which are used
 where there was no compiler at installation, and against which it is tested. Together they take a third of what rtseg
