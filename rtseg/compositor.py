@@ -14,7 +14,7 @@ from rtseg.errors import FrameError
 from rtseg.ops import kernels
 from rtseg.ops.arrays import U8, Scratch, as_u8
 from rtseg.ops.blend import Blender
-from rtseg.ops.blur import blur_covered
+from rtseg.ops.blur import blur_covered, reduction
 from rtseg.ops.colour import rgb_to_yuv
 from rtseg.ops.resize import enlarge, resize
 from rtseg.types import Blur, Box, Clear, Frame, Keep, Layer, Picture, Solid
@@ -96,7 +96,7 @@ class Compositor:
         paints: Paints
         match layer.paint:
             case Blur():
-                paints = blur_covered(base, mask, sigma=layer.paint.strength / 100 * base[0].shape[0])
+                paints = _blurred(frame, base, mask, layer.paint)
             case _:
                 paints = self._paint(frame, base, layer, _Placed(_WHOLE, _WHOLE, 1.0, 1.0))
         out = _new_planes(frame) if out is None else out
@@ -128,7 +128,7 @@ class Compositor:
             case Keep():
                 return frame.planes
             case Blur():
-                return self._blur(base, layer, paint, into)
+                return self._blur(frame, base, layer, paint, into)
             case Picture():
                 ats = (placed.luma, placed.chroma, placed.chroma) if layer.box is not None else 3 * (_WHOLE,)
                 wanted = [plane[at].shape for plane, at in zip(base, ats, strict=True)]
@@ -143,12 +143,12 @@ class Compositor:
             case _:
                 assert_never(paint)
 
-    def _blur(self, base: Planes, layer: Layer, paint: Blur, into: Planes | None) -> Planes:
+    def _blur(self, frame: Frame, base: Planes, layer: Layer, paint: Blur, into: Planes | None) -> Planes:
         """The base blurred where the layer covers it, at full size. A layer in a box takes in its surroundings."""
         covers_all = isinstance(layer.alpha, int | float) or layer.box is not None
         weight = np.full((1, 1), 255, np.uint8) if covers_all else layer.alpha
         assert isinstance(weight, np.ndarray)
-        small = blur_covered(base, weight, sigma=paint.strength / 100 * base[0].shape[0])
+        small = _blurred(frame, base, weight, paint)
         large = into or [self._scratch(f"blur{i}", plane.shape) for i, plane in enumerate(base)]
         y, u, v = (enlarge(plane, _size(full), out=full) for plane, full in zip(small, large, strict=True))
         return y, u, v
@@ -180,6 +180,16 @@ class Compositor:
     def _enlarged(self, name: str, mask: U8, at: Region) -> U8:
         height, width = (s.stop - s.start for s in at)
         return enlarge(mask, (width, height), out=self._scratch(name, (height, width)))
+
+
+def _blurred(frame: Frame, base: Planes, weight: U8, paint: Blur) -> Planes:
+    """The base, of the frame's size, blurred where the weight is; small."""
+    shape = base[0].shape
+    sigma = paint.strength / 100 * shape[0]
+    half = (frame.size.width // 2, frame.size.height // 2)
+    if base is frame.planes and reduction(sigma)[0] > 1 and frame.size == (2 * half[0], 2 * half[1]):
+        base = (frame.luma(half), *base[1:])  # networks and filters had it made
+    return blur_covered(base, weight, sigma, shape=shape)
 
 
 def _widened(span: tuple[int, int], mask: int, luma: int, chroma: int, word: int) -> tuple[slice, slice, slice]:

@@ -14,14 +14,18 @@ _FINEST_SIGMA = 1.5
 """In pixels of the reduced planes: below it, bilinear enlarging would show their grid."""
 
 
-def blur_covered(planes: tuple[U8, U8, U8], weight: U8, sigma: float) -> tuple[U8, U8, U8]:
+def blur_covered(
+    planes: tuple[U8, U8, U8], weight: U8, sigma: float, *, shape: tuple[int, ...] | None = None
+) -> tuple[U8, U8, U8]:
     """Blur three planes (uint8, each of its own size) with a Gaussian of `sigma` luma pixels, weighted.
+
+    shape: of the luma, if what is given is a half of it, which spares halving it.
 
     Normalised convolution (Knutsson and Westin, 1993): blur(plane * weight) / blur(weight), so that pixels of
     weight 0 (a person) leave no trace around themselves. `weight` is uint8 of any size, 0..255. Returns planes of
     one reduced size, uint8, to be enlarged; where no weight is near, the plane itself, blurred.
     """
-    height, width = planes[0].shape
+    height, width = shape or planes[0].shape
     scale, small_sigma, taps = reduction(sigma)
     size = (-(-width // scale), -(-height // scale))
     # A reduced pixel that the person touches is person in part: it is left out, and so are its neighbours.
