@@ -51,6 +51,10 @@ class YoloSegmenter:
     def __call__(self, frame: Frame) -> Instances:
         """The frame's instances."""
         outputs, window = self._network.forward(frame)
+        return self.read(outputs, window, frame)
+
+    def read(self, outputs: Mapping[str, NDArray[Any]], window: Window, frame: Frame) -> Instances:
+        """What the network's outputs say of a frame that filled `window` of its input."""
         name = self._network.card.outputs[0].name
         rows = self._output(outputs, name, 3)
         prototypes = self._prototypes(outputs, frame)
