@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from rtseg.cards import Card
 from rtseg.errors import InferenceFailed, ModelRejected
 from rtseg.ops.arrays import F32
+from rtseg.ops.resize import enlarge
 from rtseg.segmenters.yolo import YoloSegmenter
 from rtseg.types import Frame, Instances, Segmenter, Size
 
@@ -192,6 +193,20 @@ def test_frames_whose_letterbox_ends_between_pixels_keep_their_masks_in_place(fr
     said, meant = result.masks >= 128, np.stack([one.mask for one in wanted])
     # OpenCV's weights are multiples of 1/32, so noise near zero may change sides.
     assert (said & meant).sum() / (said | meant).sum() > 0.98
+
+
+def test_edges_have_no_steps_when_masks_are_enlarged() -> None:
+    y, x = np.mgrid[:160, :160]
+    protos = np.zeros((1, K, 160, 160), np.float32)
+    protos[0, 0] = np.clip(30.3 - np.hypot(x - 80, y - 79), -2, 2)  # falls over four pixels, as in networks
+    weights = np.zeros(K, np.float32)
+    weights[0] = 3.0
+    found = [Found((120.0, 150.0, 520.0, 490.0), 0, 0.9, weights)]
+    (mask,) = answer({"rows": rows_of(found), "prototypes": protos}).masks
+    y, x = np.mgrid[:720, :1280]
+    disc = np.hypot((x + 0.5) / 8 - 0.5 - 80, (y + 0.5) / 8 - 0.5 - 44) < 30.3
+    large = enlarge(mask, HD) > 127
+    assert (large & disc).sum() / (large | disc).sum() > 0.9995  # 0.998 with a sigmoid
 
 
 def test_overlapping_boxes_of_other_classes_are_kept() -> None:

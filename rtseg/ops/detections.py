@@ -17,6 +17,9 @@ from rtseg.ops.tensors import Window, quantise
 
 Int: TypeAlias = NDArray[np.int64]
 
+_RAMP = 12.0
+"""Logits from nothing to all of a mask."""
+
 
 class Candidates(NamedTuple):
     """What was found before or after suppression. boxes: float32 Nx4 in pixels of the network's input; labels: N
@@ -114,19 +117,19 @@ def boxes_in_frame(boxes: F32, window: Window, size: tuple[int, int]) -> F32:
 
 
 def prototype_masks(coefficients: F32, prototypes: F32, boxes: F32) -> U8:
-    """sigmoid(coefficients NxK @ prototypes KxHxW) inside the boxes, 0 outside, as uint8 NxHxW, 0..255.
+    """Coefficients NxK @ prototypes KxHxW inside the boxes, 0 outside, as uint8 NxHxW, 0..255: over 127 is the object.
 
-    boxes: in pixels of the prototypes. A pixel is inside if its centre is; each box has at least one.
+    boxes: in pixels of the prototypes. A pixel is inside if its centre is; each box has at least one. In place of the
+    sigmoid stands a straight line from -6 to 6, which is a half at 0 too: networks are so sure that sigmoids of them
+    are 0 or 1, and such masks have steps when they are enlarged. Enlarged logits have none, and these are logits.
     """
     count, (_, height, width) = len(coefficients), prototypes.shape
     masks = np.zeros((count, height, width), np.uint8)
-    halved = coefficients * np.float32(0.5)  # sigmoid(x) = (1 + tanh(x / 2)) / 2
-    for mask, weights, (x0, y0, x1, y1) in zip(masks, halved, _pixels(boxes, (width, height)), strict=True):
+    scaled = coefficients * np.float32(1 / _RAMP)
+    for mask, weights, (x0, y0, x1, y1) in zip(masks, scaled, _pixels(boxes, (width, height)), strict=True):
         # Only what is inside is multiplied, and not by BLAS, whose threads would wait for each other longer than this.
-        half: F32 = np.tanh(np.einsum("k,kyx->yx", weights, prototypes[:, y0:y1, x0:x1]))
-        half += np.float32(1.0)
-        half *= np.float32(0.5)
-        mask[y0:y1, x0:x1] = quantise(half)
+        inside = np.einsum("k,kyx->yx", weights, prototypes[:, y0:y1, x0:x1])
+        mask[y0:y1, x0:x1] = quantise(np.add(inside, np.float32(0.5), out=inside))
     return masks
 
 
