@@ -124,7 +124,10 @@ class BackgroundEffect(Section):
 
 
 class OverlayEffect(Section):
-    """Colours and a legend over regions and classes; preset "road" chooses names and colours for driving."""
+    """Colours and a legend over regions and classes; preset "road" chooses names and colours for driving.
+
+    tags: names and scores beside instances, in place of the legend; None for where a detector finds them.
+    """
 
     type: Literal["overlay"] = "overlay"
     preset: Literal["road"] | None = None
@@ -133,6 +136,7 @@ class OverlayEffect(Section):
     opacity: Annotated[float, Field(ge=0, le=1)] | None = None
     lines: tuple[str, ...] | None = None
     legend: bool | None = None
+    tags: bool | None = None
     partial: bool | None = None
 
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import av
+import cv2
 import numpy as np
+import onnxruntime as ort
 import pytest
 from echo import EchoEngine
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from rtseg.cards import Card
+from rtseg.config import ModelOptions
+from rtseg.engines import build_segmenter
 from rtseg.errors import InferenceFailed, ModelRejected
-from rtseg.ops.arrays import F32
+from rtseg.ops.arrays import F32, as_u8
 from rtseg.ops.resize import enlarge
 from rtseg.segmenters.yolo import YoloSegmenter
+from rtseg.store import find_card, verify
 from rtseg.types import Frame, Instances, Segmenter, Size
 
 SIDE, CLASSES, K = 640, 5, 32
@@ -378,3 +385,37 @@ def test_yolox_sees_the_picture_in_the_corner_in_bgr_and_bytes() -> None:
     for channel, level in zip(tensor[0], (0, 0, 255), strict=True):
         np.testing.assert_allclose(channel[:234], level, atol=2)  # two levels for the way through YUV
         np.testing.assert_array_equal(channel[234:], 114)
+
+
+def test_yolox_sees_in_a_street_what_its_own_recipe_sees(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resized into the corner in BGR, run, decoded and suppressed as YOLOX's demo does, a cell after the other."""
+    monkeypatch.setenv("RTSEG_MODELS", str(shared / "weights"))
+    made = find_card("yolox-nano")
+    with av.open(shared / "clips/road/highway_traffic.mp4") as clip:
+        bgr = as_u8(next(clip.decode(video=0)).to_ndarray(format="bgr24"))
+    height, width = bgr.shape[:2]
+    ratio = min(416 / height, 416 / width)
+    padded = np.full((416, 416, 3), 114, np.uint8)
+    padded[: int(height * ratio), : int(width * ratio)] = cv2.resize(bgr, (int(width * ratio), int(height * ratio)))
+    session = ort.InferenceSession(str(verify(made)), providers=["CPUExecutionProvider"])
+    (rows,) = session.run(None, {"images": padded.transpose(2, 0, 1)[None].astype(np.float32)})
+    cells = [(stride, x, y) for stride in (8, 16, 32) for y in range(416 // stride) for x in range(416 // stride)]
+    sure = []
+    for (stride, column, row), (x, y, w, h, objectness, *scores) in zip(cells, rows[0].tolist(), strict=True):
+        best = objectness * max(scores)
+        if best > 0.3:
+            centre, size = (np.array([x + column, y + row]) * stride, np.exp([w, h]) * stride)
+            box = np.concatenate([centre - size / 2, centre + size / 2]) / ratio
+            sure.append((best, scores.index(max(scores)), box))
+    kept: list[Any] = []
+    for one in sorted(sure, key=lambda item: -item[0]):
+        if all(one[1] != better[1] or iou(one[2], better[2]) <= 0.45 for better in kept):
+            kept.append(one)
+    result = build_segmenter(ModelOptions(), made)(Frame.from_rgb(bgr[..., ::-1].copy()))
+    assert isinstance(result, Instances)
+    assert [made.names[label] for _, label, _ in kept] == ["car", "car"]
+    assert result.labels.tolist() == [label for _, label, _ in kept]
+    # Rtseg halves before it resizes, so that the network's input differs by a few levels.
+    np.testing.assert_allclose(result.scores, [best for best, _, _ in kept], atol=0.04)
+    for box, (_, _, wanted) in zip(result.boxes, kept, strict=True):
+        assert iou(box, wanted) > 0.93
