@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import av
-import cv2
+import graphs
 import numpy as np
-import onnxruntime as ort
 import pytest
+from detected import CLASSES, HD, SIDE, answer, blank, card, iou
 from echo import EchoEngine
 from numpy.typing import NDArray
+from onnx import helper
 from pydantic import ValidationError
 
 from rtseg.cards import Card
+from rtseg.compositor import Compositor
 from rtseg.config import ModelOptions
+from rtseg.effects.overlay import Overlay
 from rtseg.engines import build_segmenter
 from rtseg.errors import InferenceFailed, ModelRejected
-from rtseg.ops.arrays import F32, as_u8
+from rtseg.ops.arrays import F32
 from rtseg.ops.resize import enlarge
 from rtseg.segmenters.yolo import YoloSegmenter
-from rtseg.store import find_card, verify
-from rtseg.types import Frame, Instances, Segmenter, Size
+from rtseg.store import sha256_of
+from rtseg.types import Frame, Instances, Size
 
-SIDE, CLASSES, K = 640, 5, 32
+K = 32
 CELLS = 8400
-HD = (1280, 720)
-Outputs = Mapping[str, NDArray[Any]]
 
 
 class Found(NamedTuple):
@@ -39,37 +38,6 @@ class Found(NamedTuple):
     label: int
     score: float
     coefficients: F32
-
-
-def card(family: str = "yolo", *, outputs: tuple[str, ...] = ("rows", "prototypes"), **more: Any) -> Card:
-    size = more.pop("size", (SIDE, SIDE))
-    anchor = more.pop("anchor", "centre")
-    values = {
-        "name": "things",
-        "description": "",
-        "family": family,
-        "file": "things.onnx",
-        "sha256": "0" * 64,
-        "licence": "none",
-        "source": "none",
-        "input": {"name": "x", "size": size, "fit": "letterbox", "anchor": anchor},
-        "outputs": [{"name": name} for name in outputs],
-        "names": [f"thing {i}" for i in range(CLASSES)],
-    }
-    return Card.model_validate(values | more)
-
-
-def answer(outputs: Outputs, made: Card | None = None, *, frame: tuple[int, int] = HD) -> Instances:
-    made = made or card()
-    segmenter = YoloSegmenter(made, EchoEngine(made.input.size, lambda _: outputs))
-    assert isinstance(segmenter, Segmenter)
-    return segmenter(blank(frame))
-
-
-def blank(size: tuple[int, int] = HD) -> Frame:
-    width, height = size
-    chroma = np.full((-(-height // 2), -(-width // 2)), 128, np.uint8)
-    return Frame((np.full((height, width), 128, np.uint8), chroma, chroma), pts=7, index=3)
 
 
 def scene(count: int, *, seed: int = 0) -> list[Found]:
@@ -103,15 +71,6 @@ def rows_of(found: list[Found], *, coefficients: int = K) -> F32:
         rows[0, 4 + one.label, cell] = one.score
         rows[0, 4 + CLASSES :, cell] = one.coefficients[:coefficients]
     return rows
-
-
-def iou(a: NDArray[Any], b: NDArray[Any]) -> float:
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    area = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-    return float(width * height / (area - width * height))
 
 
 class Wanted(NamedTuple):
@@ -314,8 +273,6 @@ def test_outputs_that_are_not_as_the_card_says_are_refused() -> None:
         answer({"rows": np.zeros((1, 42, CELLS), np.float32), "prototypes": prototypes()})
     with pytest.raises(ModelRejected, match="output prototypes of 4 sides"):
         answer({"rows": rows_of([]), "prototypes": prototypes()[0]})
-    with pytest.raises(ModelRejected, match="must be 1x3549x10, but"):
-        yolox({"rows": np.zeros((1, 3549, 11), np.float32)})
 
 
 @pytest.mark.parametrize(
@@ -331,91 +288,43 @@ def test_a_card_says_what_its_family_has(changes: dict[str, Any]) -> None:
         Card.model_validate(card().model_dump() | changes)
 
 
-def yolox(outputs: Outputs, *, frame: tuple[int, int] = (832, 468)) -> Instances:
-    return answer(outputs, card("yolox", outputs=("rows",), size=(416, 416), anchor="corner"), frame=frame)
-
-
-def heads(found: list[tuple[int, int, int, tuple[float, ...], float, int, float]]) -> F32:
-    """YOLOX's raw heads: (stride, column, row, offset and log size, objectness, label, score of the class) each."""
-    rows = np.full((1, 3549, 5 + CLASSES), 0.1, np.float32)
-    first = {8: 0, 16: 52 * 52, 32: 52 * 52 + 26 * 26}
-    for stride, column, row, place, objectness, label, score in found:
-        cell = first[stride] + row * (416 // stride) + column
-        rows[0, cell, :4], rows[0, cell, 4], rows[0, cell, 5 + label] = place, objectness, score
-    return rows
-
-
-def test_yolox_heads_are_decoded_on_their_grids() -> None:
-    log = math.log
-    rows = heads(
-        [
-            (8, 10, 4, (0.5, 0.25, log(5), log(2)), 0.9, 1, 0.8),
-            (16, 25, 10, (-0.5, 0.5, log(4), log(1)), 0.95, 4, 0.9),
-            (32, 3, 5, (0.0, 0.0, log(3), log(2)), 0.6, 0, 0.5),
-            (32, 8, 2, (0.0, 0.0, log(3), log(2)), 0.5, 0, 0.45),  # 0.225 in all
-        ]
+def test_a_graph_of_that_layout_runs_from_the_card_to_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real graph in a real engine: its rows are constant, its first prototype is bright where the picture is."""
+    monkeypatch.setenv("RTSEG_MODELS", str(tmp_path))
+    weights = np.zeros(K, np.float32)
+    weights[0] = 20.0
+    rows = rows_of([Found((160.0, 140.0, 480.0, 500.0), 3, 0.9, weights)])
+    nodes = [
+        helper.make_node("AveragePool", ["x"], ["small"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Sub", ["small", "half"], ["centred"]),
+        helper.make_node("Concat", ["centred", "rest"], ["prototypes"], axis=1),
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Mul", ["mean", "nothing"], ["none"]),
+        helper.make_node("Add", ["constant", "none"], ["rows"]),
+    ]
+    constants = {
+        "half": np.array(0.5, np.float32),
+        "rest": np.zeros((1, K - 3, 160, 160), np.float32),
+        "nothing": np.array(0, np.float32),
+        "constant": rows,
+    }
+    outputs = [("rows", rows.shape), ("prototypes", (1, K, 160, 160))]
+    path = graphs.save(
+        tmp_path / "things.onnx", nodes, inputs=[("x", (1, 3, SIDE, SIDE))], outputs=outputs, constants=constants
     )
-    result = yolox({"rows": rows})
-    # Centre = (offset + cell) * stride, twice that in the frame; the second box ends at the frame's right edge.
-    np.testing.assert_allclose(result.boxes, [[720, 320, 832, 352], [128, 52, 208, 84], [96, 256, 288, 384]], atol=1e-3)
-    np.testing.assert_allclose(result.scores, [0.95 * 0.9, 0.9 * 0.8, 0.6 * 0.5], rtol=1e-6)
-    assert result.labels.tolist() == [4, 1, 0]
-    assert result.masks.shape == (3, 58, 104)
-    assert [int((mask > 127).any(axis=1).sum()) for mask in result.masks] == [4, 4, 16]
-
-
-def test_a_size_that_no_float_holds_is_refused() -> None:
-    with pytest.raises(InferenceFailed, match="infinity"):
-        yolox({"rows": heads([(8, 10, 4, (0.5, 0.25, 200.0, 1.0), 0.9, 1, 0.8)])})
-
-
-def test_yolox_sees_the_picture_in_the_corner_in_bgr_and_bytes() -> None:
-    seen: list[F32] = []
-
-    def keep(tensor: F32) -> Outputs:
-        seen.append(tensor.copy())
-        return {"rows": heads([])}
-
-    made = card("yolox", outputs=("rows",), size=(416, 416))
-    wanted = {"colour": "bgr", "anchor": "corner", "scale": 1.0}
-    made = Card.model_validate(made.model_dump() | {"input": made.input.model_dump() | wanted})
-    red = np.full((468, 832, 3), (255, 0, 0), np.uint8)
-    YoloSegmenter(made, EchoEngine((416, 416), keep))(Frame.from_rgb(red))
-    (tensor,) = seen
-    for channel, level in zip(tensor[0], (0, 0, 255), strict=True):
-        np.testing.assert_allclose(channel[:234], level, atol=2)  # two levels for the way through YUV
-        np.testing.assert_array_equal(channel[234:], 114)
-
-
-def test_yolox_sees_in_a_street_what_its_own_recipe_sees(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Resized into the corner in BGR, run, decoded and suppressed as YOLOX's demo does, a cell after the other."""
-    monkeypatch.setenv("RTSEG_MODELS", str(shared / "weights"))
-    made = find_card("yolox-nano")
-    with av.open(shared / "clips/road/highway_traffic.mp4") as clip:
-        bgr = as_u8(next(clip.decode(video=0)).to_ndarray(format="bgr24"))
-    height, width = bgr.shape[:2]
-    ratio = min(416 / height, 416 / width)
-    padded = np.full((416, 416, 3), 114, np.uint8)
-    padded[: int(height * ratio), : int(width * ratio)] = cv2.resize(bgr, (int(width * ratio), int(height * ratio)))
-    session = ort.InferenceSession(str(verify(made)), providers=["CPUExecutionProvider"])
-    (rows,) = session.run(None, {"images": padded.transpose(2, 0, 1)[None].astype(np.float32)})
-    cells = [(stride, x, y) for stride in (8, 16, 32) for y in range(416 // stride) for x in range(416 // stride)]
-    sure = []
-    for (stride, column, row), (x, y, w, h, objectness, *scores) in zip(cells, rows[0].tolist(), strict=True):
-        best = objectness * max(scores)
-        if best > 0.3:
-            centre, size = (np.array([x + column, y + row]) * stride, np.exp([w, h]) * stride)
-            box = np.concatenate([centre - size / 2, centre + size / 2]) / ratio
-            sure.append((best, scores.index(max(scores)), box))
-    kept: list[Any] = []
-    for one in sorted(sure, key=lambda item: -item[0]):
-        if all(one[1] != better[1] or iou(one[2], better[2]) <= 0.45 for better in kept):
-            kept.append(one)
-    result = build_segmenter(ModelOptions(), made)(Frame.from_rgb(bgr[..., ::-1].copy()))
-    assert isinstance(result, Instances)
-    assert [made.names[label] for _, label, _ in kept] == ["car", "car"]
-    assert result.labels.tolist() == [label for _, label, _ in kept]
-    # Rtseg halves before it resizes, so that the network's input differs by a few levels.
-    np.testing.assert_allclose(result.scores, [best for best, _, _ in kept], atol=0.04)
-    for box, (_, _, wanted) in zip(result.boxes, kept, strict=True):
-        assert iou(box, wanted) > 0.93
+    made = card(sha256=sha256_of(path))
+    picture = np.zeros((720, 1280, 3), np.uint8)
+    picture[:, 640:] = 255
+    frame = Frame.from_rgb(picture)
+    found = build_segmenter(ModelOptions(), made)(frame)
+    assert isinstance(found, Instances)
+    wanted = np.zeros((90, 160), np.bool_)
+    wanted[:, 80:120] = True
+    np.testing.assert_array_equal(found.masks[0] >= 128, wanted)
+    tinted = Compositor()(frame, Overlay(palette={"thing 3": "#ff0000"}, legend=False, opacity=1.0)(frame, found, ()))
+    reddish = tinted.rgb[360, :, 0].astype(int) - tinted.rgb[360, :, 1] > 200
+    inside = np.flatnonzero(reddish)
+    assert [int(inside[0]), int(inside[-1])] == pytest.approx([640, 959], abs=8)  # a pixel of the mask
+    assert len(inside) == inside[-1] + 1 - inside[0]

@@ -88,16 +88,15 @@ def anchored_of(rows: F32, anchors: F32, *, score: float) -> Candidates:
 def suppress(found: Candidates, *, overlap: float) -> Candidates:
     """Greedy suppression within each class, best first: what overlaps a better one by more than `overlap` (IoU) goes.
 
-    Classes are moved apart by more than all boxes span, so that one pass does them all (as torchvision's batched_nms
-    does); in float64, since far apart float32 has no fractions of pixels left.
+    OpenCV's, which moves the classes apart so that one pass does them all; in float64, since far apart float32 has no
+    fractions of pixels left.
     """
     if not len(found.boxes):
         return found
     corner, opposite = found.boxes[:, :2].astype(np.float64), found.boxes[:, 2:].astype(np.float64)
-    apart = float(opposite.max() - corner.min()) + 1.0
-    places = np.concatenate([corner + apart * found.labels[:, None], opposite - corner], axis=1)
-    arrays: tuple[Any, Any] = places, found.scores  # its stubs say sequences; arrays are taken as they lie
-    kept = cv2.dnn.NMSBoxes(*arrays, 0.0, overlap)
+    places = np.concatenate([corner, opposite - corner], axis=1)
+    arrays: tuple[Any, Any, Any] = places, found.scores, found.labels  # its stubs say sequences
+    kept = cv2.dnn.NMSBoxesBatched(*arrays, 0.0, overlap)
     return found.take(np.asarray(kept, np.int64).reshape(-1))
 
 
