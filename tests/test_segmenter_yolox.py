@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 import pytest
-from detected import CLASSES, Outputs, answer, card, iou
+from detected import CLASSES, Outputs, answer, blank, card, iou
 from echo import EchoEngine
 
 from rtseg.cards import Card
 from rtseg.config import ModelOptions
-from rtseg.engines import build_segmenter
-from rtseg.errors import InferenceFailed, ModelRejected
+from rtseg.engines import build_segmenter, engine_settings
+from rtseg.errors import ConfigError, InferenceFailed, ModelRejected
 from rtseg.ops.arrays import F32, as_u8
 from rtseg.segmenters.yolo import YoloSegmenter
 from rtseg.store import find_card, verify
@@ -117,3 +117,16 @@ def test_yolox_sees_in_a_street_what_its_own_recipe_sees(shared: Path, monkeypat
 def test_rows_of_another_shape_are_refused() -> None:
     with pytest.raises(ModelRejected, match="must be 1x3549x10, but"):
         yolox({"rows": np.zeros((1, 3549, 11), np.float32)})
+
+
+def test_the_score_of_a_run_goes_before_the_cards() -> None:
+    made = card("yolox", outputs=("rows",), size=(416, 416), anchor="corner")
+    rows = heads([(8, 10, 4, (0.5, 0.25, 1.0, 1.0), 0.9, 1, 0.8), (16, 9, 9, (0.0, 0.0, 1.0, 1.0), 0.6, 0, 0.5)])
+    for score, labels in ((None, [1, 0]), (0.5, [1]), (0.8, [])):
+        options = ModelOptions(name="things", score=score)
+        found = build_segmenter(options, made, engine=EchoEngine((416, 416), lambda _: {"rows": rows}))(blank())
+        assert isinstance(found, Instances)
+        assert found.labels.tolist() == labels
+    with pytest.raises(ConfigError, match="score is the threshold of detectors, and model 'nuclei' is none"):
+        build_segmenter(ModelOptions(score=0.5), find_card("nuclei"))
+    assert "score" not in engine_settings(ModelOptions(score=0.5), Path("things.onnx"))
