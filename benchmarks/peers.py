@@ -63,6 +63,7 @@ PROGRAMS = (
     *(Program("annotators", f"supervision {n}", "supervision_masks", things=n) for n in COUNTS),
     *(Program("rtseg", f"supervision {n}", "rtseg_masks", ours=True, things=n) for n in COUNTS),
     *(Program("torch", f"detector {n}", "detector_masks", things=n) for n in COUNTS),
+    *(Program("rtseg", f"detector {n}", "rtseg_detector", ours=True, things=n) for n in COUNTS),
     Program("recurrent loop", "matting", "recurrent_matte"),
     Program("rtseg", "matting", "rtseg_matte", ours=True),
 )
@@ -255,7 +256,7 @@ def _show(
             console.print(f"{program.at_least:g}: {met}")
     for kind, reason in result["skipped"].items():
         console.print(f"skipped {kind}: {reason}", style="yellow", markup=False)
-    console.print("A detector's masks have no program of rtseg yet; MediaPipe: python -m benchmarks.pipeline")
+    console.print("MediaPipe: python -m benchmarks.pipeline")
     console.print(", ".join(f"{key} {value}" for key, value in result["machine"].items()), style="dim", markup=False)
 
 

@@ -220,6 +220,7 @@ def build_effect(options: EffectOptions, card: Card) -> Effect:
             return effect.road(legend=arguments.get("legend", True))  # type: ignore[no-any-return]
         case OverlayEffect():
             palette = {**card.palette, **arguments.pop("palette", {})}
+            arguments.setdefault("tags", card.family in ("yolo", "yolox"))
             return effect(palette=palette, **arguments)  # type: ignore[no-any-return]
         case OutlineEffect():
             return effect(**arguments)  # type: ignore[no-any-return]

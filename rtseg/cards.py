@@ -26,7 +26,8 @@ class CardInput(BaseModel):
     """How a picture becomes the input tensor: float32 1x3xHxW, (pixel / scale - mean) / std per channel.
 
     size: width, height. colour: what the channels are, for "yuv" in `matrix` and `full_range`. fit: "stretch", or
-    "letterbox" (kept aspect, centred, padded with `pad`, a pixel value 0..255).
+    "letterbox" (kept aspect, padded with `pad`, a pixel value 0..255). anchor: where a letterboxed picture lies, in the
+    "centre" or in the top left "corner".
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -36,6 +37,7 @@ class CardInput(BaseModel):
     matrix: Matrix = "bt601"
     full_range: bool = True
     fit: Literal["stretch", "letterbox"] = "stretch"
+    anchor: Literal["centre", "corner"] = "centre"
     pad: Annotated[int, Field(ge=0, le=255)] = 114
     scale: Positive = 255.0
     mean: Triple = (0.0, 0.0, 0.0)
@@ -53,7 +55,8 @@ class CardOutput(BaseModel):
 
     activation: what is still missing to make probabilities of it. regions: region name -> channel ("regions" and
     "touching" families); a channel that no region names (background) is dropped. The "semantic" family has one
-    output, whose channels are the card's `names` in order, and no regions.
+    output, whose channels are the card's `names` in order, and no regions. The "yolo" and "yolox" families have the
+    output of rows, then that of mask prototypes ("yolo" only, if the network has them), and neither has regions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,21 +65,34 @@ class CardOutput(BaseModel):
     regions: dict[str, Annotated[int, Field(ge=0)]] = {}
 
 
+class CardDetection(BaseModel):
+    """Which of a detector's boxes count, for the "yolo" and "yolox" families.
+
+    score: what a box must score, exclusive. overlap: of two boxes of one class with a greater IoU the better is kept.
+    most: how many are kept, the best.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    score: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    overlap: Annotated[float, Field(ge=0, le=1)] = 0.7
+    most: Annotated[int, Field(gt=0, le=1000)] = 300
+
+
 class Card(BaseModel):
     """Everything about a model but its weights.
 
     name: what `--model` takes. file: name of the weights, beside the card or in a searched folder. sha256: of the
-    weights, 64 hexadecimal digits. licence: of the weights. source: who made them, from what. url: where
-    they can be had, None if nowhere. data: what they were trained on, with its terms. recipe: SHA-256 of what they
-    were trained by, for our own. names: of the regions or classes, in order. palette: name -> "#rrggbb". metrics:
-    published or measured figures. external: file -> sha256 of weights that the graph keeps outside itself, beside
-    it; usually none.
+    weights, 64 hexadecimal digits. licence: of the weights. source: who made them, from what. url: where they can be
+    had, None if nowhere. data: what they were trained on, with its terms. recipe: SHA-256 of what they were trained by,
+    for our own. detection: thresholds of detectors. names: of the regions or classes, in order. palette: name ->
+    "#rrggbb". metrics: published or measured figures. external: file -> sha256 of weights that the graph keeps outside
+    itself, beside it; usually none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
     description: str
-    family: Literal["regions", "semantic", "touching"]
+    family: Literal["regions", "semantic", "touching", "yolo", "yolox"]
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.onnx$")]
     sha256: Sha256
     licence: str
@@ -86,6 +102,7 @@ class Card(BaseModel):
     recipe: str = ""
     input: CardInput
     outputs: Annotated[tuple[CardOutput, ...], Field(min_length=1)]
+    detection: CardDetection = CardDetection()
     names: Annotated[tuple[Name, ...], Field(min_length=1)]
     palette: dict[str, Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]] = {}
     metrics: dict[str, float | str] = {}
@@ -108,6 +125,11 @@ class Card(BaseModel):
             raise ValueError('the family "semantic" has exactly one output and no regions')
         if self.family == "touching" and (len(self.names) != 1 or sorted(regions) != sorted((*self.names, BORDER))):
             raise ValueError(f'the family "touching" has one name and the regions of that name and "{BORDER}"')
+        if self.family in ("yolo", "yolox") and (regions or len(self.outputs) > (2 if self.family == "yolo" else 1)):
+            raise ValueError(
+                'the family "yolo" has an output of rows and may have one of prototypes, "yolox" has one of rows; '
+                "neither has regions"
+            )
         if self.family == "regions" and sorted(regions) != sorted(self.names):
             raise ValueError(f"each of names {list(self.names)} must be a region of one output, not {regions}")
         return self

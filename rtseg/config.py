@@ -86,7 +86,8 @@ class ModelOptions(Section):
     adaptive: whether frames that hardly differ from an earlier one take its mask. focus: whether the network of a matte
     sees the part of the frame where the subject is. fused: whether whole frames are made by one graph; None for where
     the network runs on a device and it can be. half: 16-bit floats, with TensorRT. device: which GPU, from 0.
-    cuda_graph: whether a GPU replays its kernels as one; not where a test shows it cannot.
+    cuda_graph: whether a GPU replays its kernels as one; not where a test shows it cannot. score: what a detector's box
+    must score, in place of the card's.
     """
 
     name: str = "portrait"
@@ -99,6 +100,7 @@ class ModelOptions(Section):
     half: bool | None = None
     device: Annotated[int, Field(ge=0)] | None = None
     cuda_graph: bool | None = None
+    score: Annotated[float, Field(ge=0, lt=1)] | None = None
 
 
 class SmoothFilter(Section):
@@ -124,7 +126,10 @@ class BackgroundEffect(Section):
 
 
 class OverlayEffect(Section):
-    """Colours and a legend over regions and classes; preset "road" chooses names and colours for driving."""
+    """Colours and a legend over regions and classes; preset "road" chooses names and colours for driving.
+
+    tags: names and scores beside instances, in place of the legend; None for where a detector finds them.
+    """
 
     type: Literal["overlay"] = "overlay"
     preset: Literal["road"] | None = None
@@ -133,6 +138,7 @@ class OverlayEffect(Section):
     opacity: Annotated[float, Field(ge=0, le=1)] | None = None
     lines: tuple[str, ...] | None = None
     legend: bool | None = None
+    tags: bool | None = None
     partial: bool | None = None
 
 

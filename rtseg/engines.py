@@ -27,13 +27,24 @@ def build_segmenter(
 ) -> Segmenter:
     """The segmenter of the card's family around `engine`, or around the card's weights, verified, in an engine.
 
-    alone: for pictures that have nothing to do with each other. Raises ConfigError for `focus` without a matte.
+    alone: for pictures that have nothing to do with each other. Raises ConfigError for `focus` without a matte and
+    `score` without a detector.
     """
     if options.focus and (card.family != "regions" or len(card.names) > 1):
         raise ConfigError(f"focus follows one subject, and model {card.name!r} is no matte: use --model portrait")
+    card = _scored(card, options.score)
     kind = registry.load("segmenter", card.family)
     segmenter: Segmenter = kind(card, build_engine(options, card) if engine is None else engine)
     return (Focus(segmenter, every=1) if alone else Focus(segmenter)) if options.focus else segmenter
+
+
+def _scored(card: Card, score: float | None) -> Card:
+    """The card of a detector with another threshold."""
+    if score is None:
+        return card
+    if card.family not in ("yolo", "yolox"):
+        raise ConfigError(f"score is the threshold of detectors, and model {card.name!r} is none: leave score out")
+    return card.model_copy(update={"detection": card.detection.model_copy(update={"score": score})})
 
 
 def build_engine(options: ModelOptions, card: Card, *, batch: int = 1) -> OrtEngine:
@@ -60,7 +71,7 @@ def build_engine(options: ModelOptions, card: Card, *, batch: int = 1) -> OrtEng
 
 def engine_settings(options: ModelOptions, path: Path) -> dict[str, Any]:
     """What `OrtEngine` is given for that graph: the options, and where TensorRT keeps what it builds."""
-    ours = ("name", "adaptive", "focus", "fused")
+    ours = ("name", "adaptive", "focus", "fused", "score")
     settings = {key: value for key, value in options.options().items() if key not in ours}
     if "tensorrt" in (options.providers or ()):
         settings["cache"] = prebuilt.folder_for(

@@ -37,6 +37,8 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
         "regions": Entry("rtseg.segmenters.regions:RegionSegmenter"),
         "semantic": Entry("rtseg.segmenters.semantic:SemanticSegmenter"),
         "touching": Entry("rtseg.segmenters.touching:TouchingSegmenter"),
+        "yolo": Entry("rtseg.segmenters.yolo:YoloSegmenter"),
+        "yolox": Entry("rtseg.segmenters.yolo:YoloSegmenter"),
     },
     "filter": {
         "smooth": Entry("rtseg.filters.smooth:TemporalSmooth"),

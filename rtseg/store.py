@@ -201,6 +201,13 @@ def _check_ports(path: Path, graph: GraphProto, card: Card) -> None:
         if output.name not in outputs:
             raise ModelRejected(f"{path} has no output {output.name!r}, only {sorted(outputs)}: correct the card")
         shape = outputs[output.name]
+        if card.family in ("yolo", "yolox"):
+            sides = 3 if output is card.outputs[0] else 4
+            if shape and len(shape) != sides:
+                raise ModelRejected(
+                    f"{path}: output {output.name!r} is {shape}; the card {card.name!r} needs {sides} sides there"
+                )
+            continue
         least = max(output.regions.values(), default=0) + 1 if card.family != "semantic" else len(card.names)
         channels = shape[1] if shape and len(shape) == 4 else None
         exact = card.family == "semantic"

@@ -215,6 +215,7 @@ def test_the_same_weights_tint_the_same_classes_in_every_program(
         ("rtseg_matte", "rtseg", {"effect", "composite"}),
         ("recurrent_matte", "torch", {"unpack", "tensor", "composite", "write", "pack"}),
         ("detector_masks", "torch", {"boxes", "masks"}),
+        ("rtseg_detector", "rtseg", {"instances", "masks"}),
         ("supervision_masks", "supervision", {"unpack", "masks", "labels", "pack"}),
     ],
 )

@@ -322,6 +322,12 @@ def test_an_output_of_another_rank_is_refused(folders: Path) -> None:
         store.verify(card_for(path))
 
 
+def test_rows_of_a_detector_have_three_sides(folders: Path) -> None:
+    path = graphs.double(folders / "night.onnx", shape=(1, 3, 4, 8))
+    with pytest.raises(ModelRejected, match=r"output 'y' is \(1, 3, 4, 8\); the card 'night' needs 3 sides"):
+        store.verify(card_for(path, family="yolo", outputs=(CardOutput(name="y"),)))
+
+
 @pytest.mark.parametrize("shape", [("n", 3, "h", "w"), (1, "c", 4, 8)])
 def test_open_axes_fit_any_card(shape: tuple[int | str, ...], folders: Path) -> None:
     path = graphs.double(folders / "night.onnx", shape=shape)

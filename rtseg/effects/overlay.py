@@ -11,11 +11,12 @@ import numpy as np
 from rtseg.cards import Card
 from rtseg.effects.legend import Legend
 from rtseg.effects.selection import check_names, select
+from rtseg.effects.tags import tags
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.ops.palette import RGB, palette_for
 from rtseg.ops.resize import enlarge
-from rtseg.types import Frame, GraphLayer, Layer, Observation, Segmentation, Solid
+from rtseg.types import Frame, GraphLayer, Instances, Layer, Observation, Segmentation, Solid
 
 _LINE_OPACITY = 0.9
 # Probabilities under and over which a tint is not there and fully there. A line's ramp is steep, so that the
@@ -49,7 +50,8 @@ class Overlay:
 
     names: what to show, default all. palette: colours as `#rrggbb` or RGB, such as a card's; names without one
     get a stable colour (`palette_for`). opacity: 0..1, how much of the frame the tint hides. lines: names drawn
-    thin, crisp and nearly opaque. partial: names that the model lacks are left out, as long as it has one.
+    thin, crisp and nearly opaque. tags: names and scores beside instances (see `tags`), in place of the legend where
+    the result has instances. partial: names that the model lacks are left out, as long as it has one.
     Raises ConfigError at the first frame for names that the model does not have.
     """
 
@@ -61,6 +63,7 @@ class Overlay:
         opacity: float = 0.45,
         lines: Sequence[str] = (),
         legend: bool = True,
+        tags: bool = False,
         partial: bool = False,
     ):
         if not 0.0 <= opacity <= 1.0:
@@ -70,6 +73,7 @@ class Overlay:
         self._opacity = opacity
         self._lines = frozenset(lines)
         self._partial = partial
+        self._tags = tags
         self._legend = Legend() if legend else None
         self._styled: tuple[str, ...] | None = None
         self._styles: dict[str, _Style] = {}
@@ -82,16 +86,17 @@ class Overlay:
     def __call__(
         self, frame: Frame, segmentation: Segmentation, _observations: Sequence[Observation], /
     ) -> Sequence[Layer]:
-        """The tints at the masks' resolution (a line's at twice that), then the legend in its box."""
+        """The tints at the masks' resolution (a line's at twice that), then the legend in its box, or tags."""
         if segmentation.names != self._styled:
             self._styles = self._styles_for(segmentation.names)
             self._styled = segmentation.names
         masks = select(segmentation, tuple(self._styles))
         layers = [Layer(_tint(mask, self._styles[name]), self._styles[name].paint) for name, mask in masks.items()]
-        if self._legend is not None:
-            swatches = {name: style.paint.rgb for name, style in self._styles.items()}
-            if box := self._legend(frame, swatches):
-                layers.append(box)
+        swatches = {name: style.paint.rgb for name, style in self._styles.items()}
+        if self._tags and isinstance(segmentation, Instances):
+            layers += tags(frame, segmentation, swatches)
+        elif self._legend is not None and (box := self._legend(frame, swatches)):
+            layers.append(box)
         return layers
 
     def graph_layers(self, card: Card) -> Sequence[GraphLayer]:

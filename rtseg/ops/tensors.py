@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rtseg.ops.arrays import F32, U8, as_f32, as_u8
 
 Activation: TypeAlias = Literal["none", "sigmoid", "softmax"]
+Anchor: TypeAlias = Literal["centre", "corner"]
 Triple: TypeAlias = tuple[float, float, float]
 
 
@@ -28,13 +29,15 @@ class Window(NamedTuple):
     height: int
 
 
-def letterbox(size: tuple[int, int], into: tuple[int, int]) -> Window:
-    """Where a picture of `size` lies in an input of `into` (both width, height): aspect kept, centred.
+def letterbox(size: tuple[int, int], into: tuple[int, int], *, anchor: Anchor = "centre") -> Window:
+    """Where a picture of `size` lies in an input of `into` (both width, height): aspect kept, centred or top left.
 
     The fitted side is rounded to the nearest pixel, at least one; an odd rest makes the last border the larger.
     """
     scale = min(into[0] / size[0], into[1] / size[1])
     width, height = (min(outer, max(1, round(inner * scale))) for inner, outer in zip(size, into, strict=True))
+    if anchor == "corner":
+        return Window(0, 0, width, height)
     return Window((into[0] - width) // 2, (into[1] - height) // 2, width, height)
 
 
@@ -43,12 +46,13 @@ class InputFormat:
     """How a picture becomes an input tensor: (pixel / scale - mean) / std per channel, stretched or letterboxed.
 
     size: width, height. colour: what the tensor's channels are, to which mean and std belong. pad: the grey,
-    0..255, around a letterboxed picture.
+    0..255, around a letterboxed picture. anchor: where that picture lies.
     """
 
     size: tuple[int, int]
     colour: Literal["rgb", "bgr", "yuv"] = "rgb"
     fit: Literal["stretch", "letterbox"] = "stretch"
+    anchor: Anchor = "centre"
     pad: int = 114
     scale: float = 255.0
     mean: Triple = (0.0, 0.0, 0.0)
@@ -68,7 +72,7 @@ class InputFormat:
 
     def window(self, size: tuple[int, int]) -> Window:
         """The part of the tensor that a picture of `size` (width, height) fills."""
-        return letterbox(size, self.size) if self.fit == "letterbox" else Window(0, 0, *self.size)
+        return letterbox(size, self.size, anchor=self.anchor) if self.fit == "letterbox" else Window(0, 0, *self.size)
 
     def write(self, picture: U8, window: Window, tensor: F32) -> None:
         """RGB (or YUV) uint8 hxwx3 of the window's size into `tensor`, float32 1x3xHxW, and the padding around it."""
