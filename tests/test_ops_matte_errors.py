@@ -31,7 +31,10 @@ def mattes(seed: int) -> tuple[U8, U8]:
 
 def slow_gradient(matte: U8) -> np.ndarray:
     sigma, half = 1.4, 4
-    gauss = lambda v: math.exp(-v * v / (2 * sigma**2)) / (sigma * math.sqrt(2 * math.pi))  # noqa: E731
+
+    def gauss(v: float) -> float:
+        return math.exp(-v * v / (2 * sigma**2)) / (sigma * math.sqrt(2 * math.pi))
+
     kernel = np.array(
         [[gauss(i) * -j * gauss(j) / sigma**2 for j in range(-half, half + 1)] for i in range(-half, half + 1)]
     )
