@@ -182,8 +182,9 @@ def test_classes_are_scored_as_by_torchmetrics(tmp_path: Path) -> None:
 def test_what_a_model_does_not_give_is_named_and_left_out(panoptic: Path) -> None:
     result = panoptic_result(("cat", CAT), ("grass", GRASS), ("sky", SKY))
     data = CocoSet(file=panoptic)
-    ((scores, _),) = score_set([teller(NAMES[:3], [result])], data, part="all", options=Options(), progress=quiet)
+    ((scores, worst),) = score_set([teller(NAMES[:3], [result])], data, part="all", options=Options(), progress=quiet)
     assert scores.missing == ("sky",)
+    assert worst.captions == ["PQ 1.000, a"]
     assert by_name(scores.panoptic)["all"].pq == 1.0
 
 

@@ -90,16 +90,19 @@ class PanopticTally:
 
     def add(self, truth: Sequence[TrueSegment], said: Sequence[SaidSegment]) -> Matches:
         """A picture. Segments of other names stand in the way of those that are judged, and count nowhere else."""
-        matches = match_segments(truth, said)
-        true, made = [[self._number.get(s.name, -1) for s in side] for side in (truth, said)]
-        for i, number in enumerate(true):
-            if number >= 0:
-                self._overlap[number] += matches.overlap[i]
-                self._counts[0, number] += matches.truth[i]
-                self._counts[2, number] += matches.missed[i]
-        for i, number in enumerate(made):
-            if number >= 0:
-                self._counts[1, number] += matches.made_up[i]
+        every = match_segments(truth, said)
+        true, made = (np.array([self._number.get(s.name, -1) for s in side], np.int64) for side in (truth, said))
+        judged = true >= 0
+        matches = Matches(
+            np.where(judged, every.overlap, 0.0),
+            every.truth & judged,
+            every.said & (made >= 0),
+            every.missed & judged,
+            every.made_up & (made >= 0),
+        )
+        np.add.at(self._overlap, true, matches.overlap)  # of what is not judged, nothing is added anywhere
+        for row, numbers, which in ((0, true, matches.truth), (1, made, matches.made_up), (2, true, matches.missed)):
+            np.add.at(self._counts[row], numbers, which)
         return matches
 
     @property

@@ -27,6 +27,7 @@ PANEL = (288, 216)
 
 _GAP = 10
 _BAND = 26
+_HEIGHT = 22
 _TRUTH = (255, 214, 0)
 _PREDICTION = (230, 0, 160)
 
@@ -57,7 +58,9 @@ def lay_out(tiles: Sequence[U8], title: str, legend: Sequence[tuple[str, RGB]], 
     columns = min(max(1, round(COLUMNS * 2 * PANEL[0] / tiles[0].shape[1])), len(tiles))
     every = [*tiles, *[np.full_like(tiles[0], 255)] * (-len(tiles) % columns)]
     body = np.vstack([np.hstack(every[i : i + columns]) for i in range(0, len(every), columns)])
-    sheet = np.vstack([_head(title, legend, body.shape[1]), body])
+    head = _head(title, legend, body.shape[1])
+    body = cv2.copyMakeBorder(body, 0, 0, 0, head.shape[1] - body.shape[1], cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    sheet = np.vstack([head, body])
     write_whole(path, encode_image(sheet[..., ::-1], path, (cv2.IMWRITE_PNG_COMPRESSION, 6)))
     return path
 
@@ -112,7 +115,10 @@ def centred(panel: U8) -> U8:
 
 
 def _head(title: str, legend: Sequence[tuple[str, RGB]], width: int) -> U8:
-    band = np.full((2 * _BAND, width, 3), 255, np.uint8)
+    """A band of at least that width, as wide as its text."""
+    texts = [title, *(text for text, _ in legend)]
+    needed = _GAP + sum(text_alpha(text, _HEIGHT).shape[1] for text in texts) + 38 * len(legend) + _GAP
+    band = np.full((2 * _BAND, max(width, needed), 3), 255, np.uint8)
     x = _write(band, title, _GAP)
     for text, colour in legend:
         cv2.rectangle(band, (x + 12, 16), (x + 32, 36), colour, cv2.FILLED)
@@ -122,7 +128,7 @@ def _head(title: str, legend: Sequence[tuple[str, RGB]], width: int) -> U8:
 
 def _write(band: U8, text: str, x: int) -> int:
     """Black text into a white band, as far as it fits; the column where it ends."""
-    alpha = text_alpha(text, 22)[:, : max(0, band.shape[1] - x)]
+    alpha = text_alpha(text, _HEIGHT)[:, : max(0, band.shape[1] - x)]
     top = (band.shape[0] - alpha.shape[0]) // 2
     band[top : top + alpha.shape[0], x : x + alpha.shape[1]] -= alpha[..., None]
     return x + int(alpha.shape[1])
