@@ -201,14 +201,15 @@ def test_a_model_of_instances_is_measured_on_panoptic_labels(rtseg: Rtseg, cells
     assert sheet.shape[1] > 3 * 288
 
 
-def test_the_task_chooses_what_is_measured(rtseg: Rtseg, cells: Path) -> None:
+def test_the_task_chooses_what_is_measured(rtseg: Rtseg, cells: Path, tmp_path: Path) -> None:
     pytest.importorskip("faster_coco_eval", reason="pip install 'rtseg[eval]'")
     path = cells / "labels.json"
     found = rtseg("eval", "--model", "nuclei", "--data", path, "--task", "instance", "--json")
     assert found.code == 0, found.err
     (scores,) = found.json["sets"]
     assert scores["precision"]["ap"] > 0.95
-    found = rtseg("eval", "--model", "nuclei", "--data", path, "--task", "semantic", "--json")
+    found = rtseg("eval", "--model", "nuclei", "--data", path, "--task", "semantic", "--json", "-o", tmp_path)
+    assert (tmp_path / "worst-nuclei-labels.png").exists()
     (scores,) = found.json["sets"]
     assert scores["regions"][0]["iou"] > 0.99
     refused = rtseg("eval", "--model", "nuclei", "--data", path, "--task", "matte")

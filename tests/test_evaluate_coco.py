@@ -196,6 +196,12 @@ def test_names_are_matched_by_alias(panoptic: Path) -> None:
     assert by_name(scores.panoptic)["sky"].pq == 1.0
 
 
+def test_a_name_that_stands_for_two_categories_is_refused(panoptic: Path) -> None:
+    alias = tuple(Alias(region=region, names=("cat",)) for region in ("cat", "dog"))
+    with pytest.raises(ConfigError, match="'cat' of 'teller' stands for cat, dog of 'labels'"):
+        scored(panoptic, panoptic_result(("cat", CAT)), alias=alias)
+
+
 @pytest.mark.parametrize("task", ["panoptic", "instance"])
 def test_a_model_that_tells_no_things_apart_is_refused(panoptic: Path, task: Task) -> None:
     labels = Semantic(np.zeros(SIZE, np.uint8), NAMES, 0, FRAME)

@@ -23,7 +23,7 @@ VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v")
 class FootageSet(BaseModel):
     """Videos and their alphas.
 
-    videos, alphas: two videos, or two folders whose entries of one stem belong together: videos, or folders of
+    videos, alphas: two clips, or two folders whose clips of one stem belong together; a clip is a video, or a folder of
     pictures, a frame each. An alpha is grey, or has an alpha channel. region: what the alpha is of. frames: how many
     are read of each, from the first.
     """
@@ -43,7 +43,7 @@ class FootageSet(BaseModel):
     @cached_property
     def clips(self) -> dict[str, tuple[Path, Path]]:
         """Stem -> video and alpha. Raises ConfigError where one is missing."""
-        if self.videos.is_file():
+        if self.videos.is_file() or _is_clip(self.videos):
             return {self.videos.stem: (self.videos, self.alphas)}
         found = {path.stem: path for path in sorted(self.videos.glob("*")) if _is_clip(path)}
         alphas = {path.stem: path for path in sorted(self.alphas.glob("*")) if _is_clip(path)}

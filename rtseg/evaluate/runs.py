@@ -45,11 +45,12 @@ class _Tally:
     task: Task
     strict: bool
     regions: dict[str, RegionTally]
+    things: tuple[str, ...] = ()
+    limit: int | None = None
     instances: InstanceTally | None = None
     panoptic: PanopticTally | None = None
     matte: MatteTally | None = None
     worst: WorstPictures = field(default_factory=lambda: WorstPictures(_SEGMENTS))
-    has_segments: bool = False
 
     @property
     def said(self) -> dict[str, str]:
@@ -130,12 +131,19 @@ def _tally(model: Model, data: DataSet | CocoSet, task: Task, wanted: Task | Non
     regions = {name: RegionTally(name, name in options.lines) for name in names} if with_regions else {}
     missing = tuple(name for name in data.regions if name not in names)
     tally = _Tally(model, names, missing, task, is_coco or wanted is not None, regions)
+    every = [name for own in names.values() for name in own]
+    if task in ("instance", "panoptic") and (twice := sorted({name for name in every if every.count(name) > 1})):
+        both = ", ".join(region for region, own in names.items() if twice[0] in own)
+        raise ConfigError(
+            f"{twice[0]!r} of {model.name!r} stands for {both} of {data.title!r}, so its segments would count twice: "
+            "leave it under one [[eval.alias]]"
+        )
     match task:
         case "instance":
             things = [name for name in names if not isinstance(data, CocoSet) or data.regions[name]]
             if not things:
                 raise ConfigError(f"{model.name!r} gives no thing of {data.title!r}, only stuff: use --task semantic")
-            tally.instances = InstanceTally(things, limit=COCO_LIMIT if is_coco else None)
+            tally.things, tally.limit = tuple(things), COCO_LIMIT if is_coco else None
         case "panoptic":
             assert isinstance(data, CocoSet)
             tally.panoptic = PanopticTally(list(names), {name for name in names if data.regions[name]})
@@ -156,6 +164,7 @@ def _read(data: DataSet | CocoSet, stem: str, *, planes: bool) -> tuple[Sample, 
 
 
 def _add(tally: _Tally, sample: Sample, segments: Sequence[TrueSegment], frame: Frame, options: Options) -> None:
+    tally.model.segmenter.reset()  # a picture is no frame after the one before
     result = tally.model.segmenter(frame)
     for region, mask in (region_masks(result, tally.names) if tally.regions else {}).items():
         tally.regions[region].add(sample.stem, sample.planes[region], mask, sample.known, options)
@@ -166,7 +175,6 @@ def _add(tally: _Tally, sample: Sample, segments: Sequence[TrueSegment], frame: 
         caption = f"MAD x1000 {1e3 * mad:.1f}, {sample.stem}"
         tally.worst.add(-mad, caption, lambda: matte_panels(sample.rgb, sample.planes[region], mask))
     elif tally.task in ("instance", "panoptic") and (tally.strict or isinstance(result, Instances | Panoptic)):
-        tally.has_segments = True
         _add_segments(tally, sample, segments, result)
 
 
@@ -180,7 +188,8 @@ def _add_segments(tally: _Tally, sample: Sample, truth: Sequence[TrueSegment], r
         matches = tally.panoptic.add(truth, said)
         score, found, right, kind = matches.quality, ~matches.missed, ~matches.made_up, "PQ"
     else:
-        assert tally.instances is not None
+        if tally.instances is None:  # only here is it known that there are any, and the library needed
+            tally.instances = InstanceTally(tally.things, limit=tally.limit)
         truth = [segment for segment in truth if segment.name in tally.instances.names]
         said = [segment for segment in said if segment.name in tally.instances.names]
         finds = tally.instances.add(truth, said, known.shape)
@@ -209,7 +218,7 @@ def _scores(tally: _Tally, data: DataSet | CocoSet, part: Part, pictures: int, o
         pictures,
         regions,
         sum(occurring) / len(occurring) if whole and occurring else None,
-        tally.instances.precision if tally.instances is not None and tally.has_segments else None,
+        tally.instances.precision if tally.instances is not None else None,
         tally.task,
         sum(recalls) / len(recalls) if whole and recalls else None,
         sum(scores.found for scores in regions) / labelled if whole and labelled else None,
