@@ -188,6 +188,24 @@ def test_what_a_model_does_not_give_is_named_and_left_out(panoptic: Path) -> Non
     assert by_name(scores.panoptic)["all"].pq == 1.0
 
 
+@pytest.mark.parametrize("score", [0.99, None])
+def test_what_the_set_does_not_label_is_no_mistake_and_takes_no_room(panoptic: Path, score: float | None) -> None:
+    names = (*NAMES, "tree")
+    tree, cat = SegmentInfo(1, 4, score), SegmentInfo(2, 0, 0.5)
+    result = Panoptic(np.where(SKY, 1, np.where(CAT, 2, -1)).astype(np.int32), (tree, cat), names, 0, FRAME)
+    model = teller(names, [result])
+    ((scores, _),) = score_set([model], CocoSet(file=panoptic), part="all", options=Options(), progress=quiet)
+    assert by_name(scores.panoptic)["cat"].pq == 1.0
+    assert {quality.name for quality in scores.panoptic if quality.made_up} == set()
+    things = Instances(
+        np.array([np.where(CAT, 255, 0)] * 2, np.uint8), np.zeros((2, 4), np.float32), np.array([4, 0]),
+        np.array([0.9, 0.5], np.float32), names, 0, FRAME,
+    )  # fmt: skip
+    model = teller(names, [things])
+    ((scores, _),) = score_set([model], CocoSet(file=panoptic), part="all", options=Options(), progress=quiet)
+    assert by_name(scores.panoptic)["cat"].pq == 1.0
+
+
 def test_names_are_matched_by_alias(panoptic: Path) -> None:
     result = Panoptic(np.where(SKY, 1, -1).astype(np.int32), (SegmentInfo(1, 0),), ("clouds",), 0, FRAME)
     options = Options(alias=(Alias(region="sky", names=("clouds",)),))

@@ -65,6 +65,10 @@ def test_a_crowd_is_neither_missed_nor_found_and_excuses_its_own_class() -> None
     assert matches.missed.tolist() == [False, False]
     assert matches.made_up.tolist() == [False, True, False]
     assert matches.quality == pytest.approx(1 / 1.5)
+    whole = match_segments(truth, [said("cat", crowd), said("grass", rest)])
+    assert whole.truth.tolist() == [False, True]
+    assert whole.said.tolist() == [False, True]
+    assert whole.quality == 1.0
 
 
 def test_an_empty_picture_is_right_and_counts_nowhere() -> None:
@@ -80,6 +84,8 @@ def test_instances_share_out_the_picture_best_first() -> None:
     kept = without_overlap([said("cat", first, 0.9), said("dog", second, 0.8), said("cat", third, 0.7)])
     assert [(segment.name, int(segment.mask.sum())) for segment in kept] == [("cat", 200), ("dog", 100)]
     assert not (kept[0].mask & kept[1].mask).any()
+    shred = box(0, 14, 10, 10)  # 40 of 100 pixels are left
+    assert len(without_overlap([said("cat", first, 0.9), said("dog", shred, 0.8)])) == 1
 
 
 def random_side(generator: np.random.Generator, *, void: float) -> tuple[np.ndarray, np.ndarray]:
