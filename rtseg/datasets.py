@@ -33,7 +33,8 @@ Part = Literal["train", "held_out", "all"]
 class DataSet(BaseModel):
     """Where labelled pictures are and what the values of their masks mean.
 
-    folder: holds `images/` and `masks/` (PNG, one channel; of colour masks the first channel counts).
+    folder: holds `images/` and `masks/` (PNG, one channel; of colour masks the first channel counts). masks: the
+    name of that second folder.
     kind: "binary" (over 127 is the region), "alpha" (0..255 soft), "instances" (0 nothing, else an id) with one
     region each; "index" with the mask's values of every region in `regions`. ignore: values that say nothing of the
     pixel (for "index" and "instances"). Regions that a set does not name are unknown in it, not absent.
@@ -47,6 +48,7 @@ class DataSet(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     folder: Path
     name: str = ""
+    masks: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "masks"
     kind: MaskKind = "binary"
     regions: dict[str, tuple[Annotated[int, Field(ge=0, le=65535)], ...]]
     ignore: tuple[Annotated[int, Field(ge=0, le=65535)], ...] = ()
@@ -79,7 +81,7 @@ class DataSet(BaseModel):
     @cached_property
     def files(self) -> Mapping[str, tuple[Path, Path]]:
         """Stem -> image and mask, by stem. Raises ConfigError for a folder without labelled pictures."""
-        masks = {path.stem: path for path in sorted((self.folder / "masks").glob("*.png"))}
+        masks = {path.stem: path for path in sorted((self.folder / self.masks).glob("*.png"))}
         images = {
             path.stem: path
             for path in sorted((self.folder / "images").glob("*"))
@@ -88,7 +90,7 @@ class DataSet(BaseModel):
         if not images:
             raise ConfigError(
                 f"{self.folder} has no labelled pictures: it needs images/NAME.jpg (also "
-                f"{', '.join(IMAGE_SUFFIXES[1:])}) and masks/NAME.png of the same names"
+                f"{', '.join(IMAGE_SUFFIXES[1:])}) and {self.masks}/NAME.png of the same names"
             )
         return {stem: (images[stem], masks[stem]) for stem in sorted(images)}
 

@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from rtseg.bench.adaptive import Comparison, change_error, overlap
+from rtseg.bench.adaptive import Comparison, overlap
 from rtseg.ops.arrays import U8
+from rtseg.ops.matte_errors import change_error
 from rtseg.types import Regions, Semantic, Size
 
 NAMES = ("person",)

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from commands import PATTERN, Rtseg, portrait_photo, runner
+from segments import true, write_coco
 
 import rtseg as package
 
@@ -151,3 +152,86 @@ def test_a_folder_without_labels_is_an_error(rtseg: Rtseg, tmp_path: Path) -> No
     result = rtseg("eval", "--model", "portrait", "--data", tmp_path)
     assert result.code == 2
     assert "has no labelled pictures" in result.error()
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture of discs as a panoptic COCO file, whose nuclei are what the nuclei model says."""
+    from rtseg.config import ModelOptions
+    from rtseg.datasets import read_rgb
+    from rtseg.engines import build_segmenter
+    from rtseg.ops.resize import enlarge
+    from rtseg.store import find_card
+    from rtseg.types import Frame, Instances
+
+    folder = tmp_path_factory.mktemp("cells")
+    picture = np.full((240, 320, 3), (215, 190, 225), np.uint8)
+    for i in range(12):
+        cv2.circle(picture, (40 + 75 * (i % 4), 40 + 75 * (i // 4)), 14 + i % 3, (130, 50, 90), -1, cv2.LINE_AA)
+    (folder / "images").mkdir()
+    cv2.imwrite(str(folder / "images" / "a.png"), picture)
+    result = build_segmenter(ModelOptions(), find_card("nuclei"))(Frame.from_rgb(read_rgb(folder / "images" / "a.png")))
+    assert isinstance(result, Instances)
+    assert len(result.masks) >= 6
+    masks = [enlarge(mask, (320, 240)) > 127 for mask in result.masks]
+    free = np.ones((240, 320), bool)
+    segments = []
+    for mask in masks:
+        segments.append(true("nucleus", mask & free))
+        free &= ~mask
+    segments.append(true("tissue", free))
+    categories = {"nucleus": True, "tissue": False}
+    write_coco(folder, {"a": segments}, panoptic=True, categories=categories)
+    return folder
+
+
+def test_a_model_of_instances_is_measured_on_panoptic_labels(rtseg: Rtseg, cells: Path, tmp_path: Path) -> None:
+    result = rtseg("eval", "--model", "nuclei", "--data", cells / "labels.json", "-o", tmp_path)
+    assert result.code == 0, result.err
+    assert "panoptic" in result.out
+    assert "nuclei does not give tissue of labels" in result.out
+    page = (tmp_path / "report.md").read_text()
+    assert "| class | model | PQ | SQ | RQ | found | made up | missed |" in page
+    assert "nuclei does not give tissue of labels" in page
+    (scores,) = json.loads((tmp_path / "report.json").read_text())["sets"]
+    assert scores["panoptic"][0]["name"] == "all"
+    assert scores["panoptic"][0]["pq"] == pytest.approx(1.0, abs=0.01)
+    sheet = cv2.imread(str(tmp_path / "worst-nuclei-labels.png"))
+    assert sheet is not None
+    assert sheet.shape[1] > 3 * 288
+
+
+def test_the_task_chooses_what_is_measured(rtseg: Rtseg, cells: Path, tmp_path: Path) -> None:
+    pytest.importorskip("faster_coco_eval", reason="pip install 'rtseg[eval]'")
+    path = cells / "labels.json"
+    found = rtseg("eval", "--model", "nuclei", "--data", path, "--task", "instance", "--json")
+    assert found.code == 0, found.err
+    (scores,) = found.json["sets"]
+    assert scores["precision"]["ap"] > 0.95
+    found = rtseg("eval", "--model", "nuclei", "--data", path, "--task", "semantic", "--json", "-o", tmp_path)
+    assert (tmp_path / "worst-nuclei-labels.png").exists()
+    (scores,) = found.json["sets"]
+    assert scores["regions"][0]["iou"] > 0.99
+    refused = rtseg("eval", "--model", "nuclei", "--data", path, "--task", "matte")
+    assert refused.code == 2
+    assert "--task matte cannot be measured" in refused.error()
+
+
+def test_names_that_do_not_match_are_said(rtseg: Rtseg, cells: Path) -> None:
+    result = rtseg("eval", "--model", "portrait", "--data", cells / "labels.json")
+    assert result.code == 2
+    assert "none of the models gives nucleus or tissue, which 'labels' labels (portrait: person)" in result.error()
+
+
+def test_a_video_is_measured_by_its_alphas(rtseg: Rtseg, tmp_path: Path) -> None:
+    for name in ("videos", "alphas"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        clip = tmp_path / "set" / name / "one.mp4"
+        assert rtseg("run", PATTERN, "-o", clip, "--background", "none").code == 0
+    result = rtseg("eval", "--model", "portrait", "--data", tmp_path / "set", "-o", tmp_path / "out")
+    assert result.code == 0, result.err
+    assert "set: 5 frames of 1 clips, mattes" in result.out
+    (scores,) = json.loads((tmp_path / "out" / "report.json").read_text())["sets"]
+    assert 0 < scores["matte"]["mad"] <= 1000
+    assert scores["matte"]["dtssd"] > 0
+    assert (tmp_path / "out" / "worst-portrait-set.png").exists()

@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rtseg.evaluate.instances import InstanceTally, average_precision, iou_matrix, match
 from rtseg.evaluate.metrics import Bool, Counts, LineCounts, boundary_f, contour, count, count_lines, matte_error
 
 SIZE = (60, 80)
@@ -104,79 +103,3 @@ def test_line_precision_and_recall_are_told_apart() -> None:
 def test_matte_error_is_the_mean_difference_of_soft_masks() -> None:
     total, pixels = matte_error(np.full(SIZE, 255, np.uint8), np.full(SIZE, 204, np.uint8), ALL)
     assert total / pixels == pytest.approx(0.2)
-
-
-def test_iou_matrix_pairs_masks_with_ids() -> None:
-    ids = np.zeros(SIZE, np.uint16)
-    ids[10:20, 10:20], ids[30:40, 30:40] = 7, 900
-    matrix = iou_matrix([box(10, 10, 10, 20), box(30, 30, 10, 10), np.zeros(SIZE, bool)], ids)
-    assert matrix.tolist() == [[0.5, 0.0], [0.0, 1.0], [0.0, 0.0]]
-
-
-def test_a_thing_is_found_once() -> None:
-    assert match(np.array([[0.9, 0.0], [0.8, 0.0], [0.0, 0.6]]), 0.5).tolist() == [True, False, True]
-    assert match(np.array([[0.9, 0.0], [0.8, 0.0], [0.0, 0.6]]), 0.75).tolist() == [True, False, False]
-    assert match(np.zeros((2, 0)), 0.5).tolist() == [False, False]
-
-
-def test_average_precision_of_known_lists() -> None:
-    assert average_precision(np.array([True, True]), 2) == 1.0
-    assert average_precision(np.array([True, False]), 2) == 51 / 101  # recalls 0 to 0.5
-    assert average_precision(np.array([False, True]), 1) == 0.5
-    assert average_precision(np.zeros(0, bool), 3) == 0.0
-    assert (average_precision(np.zeros(0, bool), 0), average_precision(np.zeros(2, bool), 0)) == (1.0, 0.0)
-
-
-def random_picture(generator: np.random.Generator) -> tuple[np.ndarray, list[Bool], list[float]]:
-    """Discs as things, and predictions that are shifted, missed, doubled and made up."""
-    y, x = np.indices(SIZE)
-    ids = np.zeros(SIZE, np.uint16)
-    masks: list[Bool] = []
-    for number in range(1, 8):
-        cy, cx, r = generator.integers(5, 55), generator.integers(5, 75), generator.integers(5, 10)
-        ids[(y - cy) ** 2 + (x - cx) ** 2 <= r * r] = number
-        if generator.random() < 0.85:
-            dy, dx, dr = generator.integers(-1, 2, 3)
-            masks.append((y - cy - dy) ** 2 + (x - cx - dx) ** 2 <= (r + dr) ** 2)
-    masks.append(box(0, 0, 9, 9))
-    return ids, masks, [float(score) for score in generator.random(len(masks)).round(2)]
-
-
-def test_average_precision_is_that_of_coco(capsys: pytest.CaptureFixture[str]) -> None:
-    coco = pytest.importorskip("pycocotools.coco", reason="pycocotools is not installed: pip install 'rtseg[labels]'")
-    rle = pytest.importorskip("pycocotools.mask")
-    cocoeval = pytest.importorskip("pycocotools.cocoeval")
-    generator = np.random.default_rng(5)
-    tally = InstanceTally()
-    truth: list[dict[str, object]] = []
-    said: list[dict[str, object]] = []
-
-    def encoded(mask: Bool) -> dict[str, object]:
-        code = rle.encode(np.asfortranarray(mask.astype(np.uint8)))
-        return {"segmentation": code, "area": float(mask.sum()), "bbox": list(map(float, rle.toBbox(code)))}
-
-    for image in range(1, 7):
-        ids, masks, scores = random_picture(generator)
-        tally.add(ids, masks, scores)
-        for value in np.unique(ids)[1:]:
-            about = {"id": len(truth) + 1, "image_id": image, "category_id": 1, "iscrowd": 0}
-            truth.append({**about, **encoded(ids == value)})
-        for mask, score in zip(masks, scores, strict=True):
-            said.append({"image_id": image, "category_id": 1, "score": score, **encoded(mask)})
-    theirs = coco.COCO()
-    theirs.dataset = {
-        "images": [{"id": i, "height": SIZE[0], "width": SIZE[1]} for i in range(1, 7)],
-        "categories": [{"id": 1, "name": "disc"}],
-        "annotations": truth,
-        "info": {},
-    }
-    theirs.createIndex()
-    evaluation = cocoeval.COCOeval(theirs, theirs.loadRes(said), "segm")
-    evaluation.evaluate()
-    evaluation.accumulate()
-    evaluation.summarize()
-    precision = tally.precision
-    assert 0.3 < precision.ap < precision.ap50 < 1.0
-    assert precision.ap == pytest.approx(evaluation.stats[0], abs=1e-9)
-    assert precision.ap50 == pytest.approx(evaluation.stats[1], abs=1e-9)
-    assert (precision.truth, precision.predicted) == (len(truth), len(said))

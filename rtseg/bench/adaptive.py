@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import statistics
 import time
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +22,7 @@ from rtseg.bench.whole import configured
 from rtseg.build import build_pipeline, build_source
 from rtseg.errors import SourceUnreadable
 from rtseg.ops.arrays import U8
+from rtseg.ops.matte_errors import change_error
 from rtseg.ops.resize import enlarge
 from rtseg.results import masks_of
 from rtseg.types import Output, Segmentation
@@ -67,16 +67,6 @@ def overlap(first: U8, second: U8) -> float:
     one, other = first > 127, second > 127
     union = int(np.count_nonzero(one | other))
     return int(np.count_nonzero(one & other)) / union if union else 1.0
-
-
-def change_error(truth: tuple[U8, U8], other: tuple[U8, U8]) -> float:
-    """The dtSSD of two frames, x100: the root of the mean over pixels of ((b_t - b_t-1) - (a_t - a_t-1))^2, in 0..1.
-
-    Erofeev et al., "Perceptually Motivated Benchmark for Video Matting", BMVC 2015, in the form of the published
-    evaluation code of RobustVideoMatting. truth, other: the frame before and the frame, uint8 each, of one shape.
-    """
-    (a, b), (c, d) = ([mask.astype(np.float32) / 255.0 for mask in pair] for pair in (truth, other))
-    return 100.0 * math.sqrt(float(np.mean(np.square((d - c) - (b - a)))))
 
 
 def _stacked(truth: Segmentation, other: Segmentation) -> tuple[U8, U8]:

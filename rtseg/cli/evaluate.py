@@ -25,6 +25,15 @@ class Parts(StrEnum):
     all = "all"
 
 
+class Tasks(StrEnum):
+    """What is measured."""
+
+    semantic = "semantic"
+    instance = "instance"
+    panoptic = "panoptic"
+    matte = "matte"
+
+
 def evaluate(
     model: Annotated[
         list[str],
@@ -33,9 +42,13 @@ def evaluate(
     data: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A folder with images/ and masks/, or a TOML file with [[data]] and [[clips]]; may be repeated.",
+            help="A folder with images/ and masks/ (or alpha/), or videos/ and alphas/; a COCO JSON file; or a TOML "
+            "file with [[data]], [[coco]], [[mattes]] and [[clips]]; may be repeated.",
             metavar="PATH",
         ),
+    ] = None,
+    task: Annotated[
+        Tasks | None, typer.Option(help="What is measured on all data; usually what its labels are made for.")
     ] = None,
     clips: Annotated[
         list[Path] | None,
@@ -64,20 +77,30 @@ def evaluate(
     threads: Annotated[int, typer.Option(help="Threads of the network.", metavar="NUMBER", min=1)] = 1,
     json: Json = False,
 ) -> None:
-    """Measure models side by side: accuracy on labelled pictures, flicker on clips, and CPU time."""
+    """Measure models side by side: accuracy on labelled pictures and videos, flicker on clips, and CPU time."""
     from rtseg.cli.console import print_json, print_tables, stdout
     from rtseg.evaluate.evaluation import evaluate as run
     from rtseg.evaluate.models import find_cards
     from rtseg.evaluate.plan import make_plan
+    from rtseg.evaluate.tables import missing_names
 
     cards = find_cards(model)
-    plan = make_plan(data or [], cards, clips=clips or [], boundary=boundary, line_tolerance=line_tolerance)
+    plan = make_plan(
+        data or [],
+        cards,
+        clips=clips or [],
+        task=task.value if task else None,
+        boundary=boundary,
+        line_tolerance=line_tolerance,
+    )
     with _progress(quiet=json) as progress:
         report = run(cards, plan, part=part.value, limit=limit, threads=threads, folder=output, progress=progress)
     if json:
         print_json(report.data)
         return
     print_tables(report.tables)
+    for sentence in missing_names(report.sets):
+        stdout().print(sentence, highlight=False)
     if output is not None:
         stdout().print(f"report: {output / 'report.md'}", soft_wrap=True)
 

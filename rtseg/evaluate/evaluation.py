@@ -13,9 +13,10 @@ from rtseg.evaluate.flicker import ClipScores, compare_clip, score_clip
 from rtseg.evaluate.models import Model, cpu_times, load_model
 from rtseg.evaluate.plan import Plan
 from rtseg.evaluate.report import Report, make_report
-from rtseg.evaluate.runs import Progress, score_set
+from rtseg.evaluate.runs import Progress, score_footage, score_set
 from rtseg.evaluate.scores import SetScores
-from rtseg.evaluate.sheet import write_worst
+from rtseg.evaluate.sheet import sheet_path, write_worst
+from rtseg.evaluate.worst import WorstPictures
 
 
 def evaluate(
@@ -32,31 +33,52 @@ def evaluate(
 
     Raises ConfigError where no model gives a region of any set, and what models, sets and sources raise.
     """
-    for data in plan.data:
-        if not any(plan.options.names_for(region, card) for card in cards for region in data.regions):
-            known = "; ".join(f"{card.name}: {', '.join(card.names)}" for card in cards)
-            raise ConfigError(
-                f"none of the models gives {' or '.join(data.regions)}, which {data.title!r} labels ({known}): "
-                "choose another model, or say in an [[eval.alias]] what the models call it"
-            )
-    if plan.data and not any(data.stems(part) for data in plan.data):
-        titles = ", ".join(data.title for data in plan.data)
+    for title, regions in (
+        *((data.title, list(data.regions)) for data in plan.sets),
+        *((data.title, [data.region]) for data in plan.mattes),
+    ):
+        _check_names(cards, title, regions, plan)
+    if plan.sets and not plan.mattes and not any(data.stems(part) for data in plan.sets):
+        titles = ", ".join(data.title for data in plan.sets)
         raise ConfigError(f"no picture of {titles} is in the part {part!r}: choose another part, such as --part all")
     models = [load_model(card, threads=threads) for card in cards]
     progress("timing", 0, 1)
     times = cpu_times(models)
-    sets: list[SetScores] = []
-    for data in plan.data:
-        sets += score_set(models, data, part=part, limit=limit, options=plan.options, progress=progress)
+    scored: list[tuple[SetScores, WorstPictures]] = []
+    for data in plan.sets:
+        scored += score_set(
+            models, data, part=part, limit=limit, options=plan.options, progress=progress, task=plan.task
+        )
+    for footage in plan.mattes:
+        scored += score_footage(models, footage, options=plan.options, progress=progress)
+    sets = [scores for scores, _ in scored]
     report = make_report(cards, times, sets, _clips(models, plan, progress), options=plan.options, threads=threads)
     if folder is not None:
         report.write(folder)
-        for scores in sets:
-            model = next(model for model in models if model.name == scores.model)
-            data = next(data for data in plan.data if data.title == scores.data)
+        for scores, worst in scored:
             progress(f"worst pictures of {scores.data}", 0, 1)
-            write_worst(model, data, scores, folder, options=plan.options)
+            path = sheet_path(folder, scores.model, scores.data)
+            if worst.write(f"{scores.model} on {scores.data}", path) is None and scores.worst:
+                model = next(model for model in models if model.name == scores.model)
+                labelled = next(data for data in plan.sets if data.title == scores.data)
+                write_worst(model, labelled, scores, folder, options=plan.options)
     return report
+
+
+def _check_names(cards: Sequence[Card], title: str, regions: Sequence[str], plan: Plan) -> None:
+    """ConfigError where none of the models has a name of the set, with both sides' names."""
+    if any(plan.options.names_for(region, card) for card in cards for region in regions):
+        return
+    known = "; ".join(f"{card.name}: {_some(card.names)}" for card in cards)
+    raise ConfigError(
+        f"none of the models gives {_some(regions, last=' or ')}, which {title!r} labels ({known}): "
+        "choose another model, or say in an [[eval.alias]] what the models call it"
+    )
+
+
+def _some(names: Sequence[str], *, last: str = ", ", many: int = 12) -> str:
+    """At most so many names, and how many more there are."""
+    return last.join(names) if len(names) <= many else f"{last.join(names[:many])} and {len(names) - many} more"
 
 
 def _clips(models: Sequence[Model], plan: Plan, progress: Progress) -> list[ClipScores]:

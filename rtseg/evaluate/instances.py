@@ -1,110 +1,193 @@
-"""Average precision of countable things, as COCO counts it."""
+"""Average precision of countable things, as COCO counts it, by faster-coco-eval."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg import registry
 from rtseg.evaluate.metrics import Bool
-from rtseg.ops.arrays import U8
-from rtseg.ops.resize import enlarge
-from rtseg.results import Instances
+from rtseg.evaluate.truth import SaidSegment, TrueSegment
 
-THRESHOLDS = tuple(float(t) for t in np.linspace(0.5, 0.95, 10))
-"""The IoU from which an instance counts as found: the ten of COCO."""
+EXTRA = "eval"
+COCO_LIMIT = 100
+"""How many predictions of a picture count in COCO, best first."""
 
-_RECALLS = np.linspace(0.0, 1.0, 101)
+_NO_LIMIT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """Average precision at IoU 0.5, the mean over 0.5:0.05:0.95, and how many things there were and were said."""
+    """Of a class, or the mean over classes: AP over IoU 0.5:0.05:0.95, AP at 0.5 and 0.75, the mean recall (AR).
 
-    ap50: float
-    ap: float
+    small, medium, large: the AP of things under 32x32 pixels, up to 96x96, and over. truth, predicted: how many
+    things there were and were said. None: there was no such thing. classes: those of the mean, none in one of them.
+    """
+
+    ap50: float | None
+    ap: float | None
     truth: int
     predicted: int
+    ap75: float | None = None
+    ar: float | None = None
+    small: float | None = None
+    medium: float | None = None
+    large: float | None = None
+    name: str = ""
+    classes: tuple[Precision, ...] = ()
 
 
-@dataclass
 class InstanceTally:
-    """Grows by pictures: every prediction with its score, and at which thresholds it found something."""
+    """Grows by pictures: what is true and what is said, as runs. names: the classes that are judged.
 
-    _scores: list[float] = field(default_factory=list)
-    _hits: list[NDArray[np.bool_]] = field(default_factory=list)
-    _truth: int = 0
+    limit: predictions of a picture that count, best first; None for all, since a picture under a microscope shows
+    more cells than COCO's 100. Raises DependencyMissing without faster-coco-eval.
+    """
 
-    def add(self, ids: NDArray[np.uint16], predicted: Sequence[Bool], scores: Sequence[float]) -> None:
-        """A picture: ids HxW, 0 nothing; predictions boolean HxW each, and their scores, all of which count.
+    def __init__(self, names: Sequence[str], *, limit: int | None = None) -> None:
+        self.names = tuple(names)
+        self._limit = limit or _NO_LIMIT
+        self._coco = registry.import_target("faster_coco_eval:COCO", extra=EXTRA)
+        self._evaluation = registry.import_target("faster_coco_eval:COCOeval_faster", extra=EXTRA)
+        self._runs = registry.import_target("faster_coco_eval.core:mask", extra=EXTRA)
+        self._images: list[dict[str, Any]] = []
+        self._truth: list[dict[str, Any]] = []
+        self._said: list[dict[str, Any]] = []
 
-        COCO itself takes the best 100 of a picture, which is less than the cells that one under a microscope shows.
-        """
-        order = np.argsort(-np.asarray(scores, float), kind="stable")
-        overlaps = iou_matrix([predicted[i] for i in order], ids)
-        hits = np.stack([match(overlaps, threshold) for threshold in THRESHOLDS], axis=1)
-        self._scores += [float(scores[i]) for i in order]
-        self._hits += list(hits)
-        self._truth += overlaps.shape[1]
+    def add(self, truth: Sequence[TrueSegment], said: Sequence[SaidSegment], shape: tuple[int, int]) -> Finds:
+        """A picture of `shape`, height and width, with segments of `names` only; which were found at an IoU of 0.5."""
+        image = len(self._images) + 1
+        self._images.append({"id": image, "height": shape[0], "width": shape[1]})
+        rows = [self._row(segment, image) for segment in truth]
+        made = [self._row(segment, image) for segment in said]
+        for row, true in zip(rows, truth, strict=True):
+            area = row["area"] if true.area is None else true.area
+            self._truth.append({**row, "id": len(self._truth) + 1, "iscrowd": int(true.crowd), "area": area})
+        self._said += [{**row, "score": segment.score} for row, segment in zip(made, said, strict=True)]
+        return self._finds(truth, said, [row["segmentation"] for row in rows], [row["segmentation"] for row in made])
 
     @property
     def precision(self) -> Precision:
-        """Over all pictures so far."""
-        order = np.argsort(-np.asarray(self._scores), kind="stable")
-        hits = np.array(self._hits, bool).reshape(-1, len(THRESHOLDS))[order]
-        each = [average_precision(hits[:, i], self._truth) for i in range(len(THRESHOLDS))]
-        return Precision(each[0], float(np.mean(each)), self._truth, len(order))
+        """Over all pictures so far, the mean over classes that occurred, and each of them."""
+        if not self._truth or not self._said:
+            return self._without()
+        truth = self._coco(
+            {
+                "images": self._images,
+                "annotations": self._truth,
+                "categories": [{"id": number, "name": name} for number, name in enumerate(self.names)],
+                "info": {},
+            }
+        )
+        evaluation = self._evaluation(truth, truth.loadRes(self._said), iouType="segm")
+        evaluation.params.maxDets = [self._limit]
+        evaluation.evaluate()
+        evaluation.accumulate()
+        precision = np.asarray(evaluation.eval["precision"])[..., -1]  # IoU x recall x class x area
+        recall = np.asarray(evaluation.eval["recall"])[..., -1]  # IoU x class x area
+        each = [self._of(name, precision[:, :, [i]], recall[:, [i]]) for i, name in enumerate(self.names)]
+        return self._of("", precision, recall, tuple(one for one in each if one.truth or one.predicted))
+
+    def _of(
+        self,
+        name: str,
+        precision: NDArray[np.float64],
+        recall: NDArray[np.float64],
+        classes: tuple[Precision, ...] = (),
+    ) -> Precision:
+        small, medium, large = (_mean(precision[..., i]) for i in (1, 2, 3))
+        true, said = self._counts(name)
+        return Precision(
+            _mean(precision[0, ..., 0]),
+            _mean(precision[..., 0]),
+            true,
+            said,
+            _mean(precision[5, ..., 0]),
+            _mean(recall[..., 0]),
+            small,
+            medium,
+            large,
+            name,
+            classes,
+        )
+
+    def _without(self) -> Precision:
+        """Where one side is empty, which the library does not take."""
+
+        def figures(name: str, classes: tuple[Precision, ...] = ()) -> Precision:
+            true, said = self._counts(name)
+            value = 0.0 if true else None
+            return Precision(value, value, true, said, value, value, name=name, classes=classes)
+
+        each = [figures(name) for name in self.names]
+        return figures("", tuple(one for one in each if one.truth or one.predicted))
+
+    def _counts(self, name: str) -> tuple[int, int]:
+        """Things that are true, without crowds, and said; of all classes where no name is given."""
+        number = self.names.index(name) if name else None
+        true = (r for r in self._truth if not r["iscrowd"] and number in (None, r["category_id"]))
+        return sum(1 for _ in true), sum(number in (None, row["category_id"]) for row in self._said)
+
+    def _row(self, segment: TrueSegment | SaidSegment, image: int) -> dict[str, Any]:
+        runs = self._runs.encode(np.asfortranarray(segment.mask.astype(np.uint8)))
+        return {
+            "image_id": image,
+            "category_id": self.names.index(segment.name),
+            "segmentation": runs,
+            "area": float(np.count_nonzero(segment.mask)),
+            "bbox": [float(value) for value in self._runs.toBbox(runs)],
+        }
+
+    def _finds(
+        self, truth: Sequence[TrueSegment], said: Sequence[SaidSegment], true_runs: list[Any], said_runs: list[Any]
+    ) -> Finds:
+        overlaps = np.zeros((len(said), len(truth)))
+        if truth and said:
+            overlaps[:] = self._runs.iou(said_runs, true_runs, [segment.crowd for segment in truth])
+        for row, segment in enumerate(said):
+            overlaps[row, [true.name != segment.name for true in truth]] = 0.0
+        crowd = np.array([segment.crowd for segment in truth], bool)
+        on_crowd = (overlaps[:, crowd] >= 0.5).any(axis=1)
+        overlaps[:, crowd] = 0.0
+        taken = match(overlaps, 0.5)
+        found = np.isin(np.arange(len(truth)), taken)
+        return Finds(found | crowd, (taken >= 0) | on_crowd)
 
 
-def match(overlaps: NDArray[np.float64], threshold: float) -> Bool:
-    """Which predictions find a thing: N, for IoUs NxM of predictions, best score first, with the truth.
+@dataclass(frozen=True, eq=False, slots=True)
+class Finds:
+    """Which true things of a picture were found, and which that were said are right; crowds are no errors."""
 
-    Greedy: each prediction takes the thing that is still free and overlaps it most, if by at least `threshold`; of
-    equal ones the last, as COCO does.
+    truth: Bool
+    said: Bool
+
+    @property
+    def f1(self) -> float:
+        """2 x found / (true + said); 1 where there is nothing."""
+        every = len(self.truth) + len(self.said)
+        return (int(self.truth.sum()) + int(self.said.sum())) / every if every else 1.0
+
+
+def match(overlaps: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
+    """Which thing each prediction finds, -1 for none: N, for IoUs NxM of predictions, best score first, with the truth.
+
+    Greedy: each prediction takes the thing that is still free and overlaps it most, if by at least `threshold`.
     """
-    found = np.zeros(len(overlaps), bool)
+    taken = np.full(len(overlaps), -1, np.int64)
     free = np.ones(overlaps.shape[1], bool)
     for row, ious in enumerate(overlaps):
         candidates = np.where(free, ious, -1.0)
-        if candidates.size and candidates.max() >= min(threshold, 1 - 1e-10):
-            free[candidates.size - 1 - int(np.argmax(candidates[::-1]))] = False
-            found[row] = True
-    return found
+        if candidates.size and candidates.max() >= threshold:
+            taken[row] = int(np.argmax(candidates))
+            free[taken[row]] = False
+    return taken
 
 
-def average_precision(hits: Bool, truth: int) -> float:
-    """The mean precision at 101 recalls, 0..1; hits: N, best score first; truth: how many things there are.
-
-    The precision at a recall is the greatest at that or a greater one (Lin et al., "Microsoft COCO", ECCV 2014, and
-    its evaluation code). Without things it is 1 where nothing is predicted, else 0.
-    """
-    if not truth:
-        return float(len(hits) == 0)
-    found = np.cumsum(hits)
-    recall, precision = found / truth, found / np.arange(1, len(hits) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    places = np.searchsorted(recall, _RECALLS, side="left")
-    return float(np.append(envelope, 0.0)[np.minimum(places, len(hits))].mean())
-
-
-def iou_matrix(predicted: Sequence[Bool], ids: NDArray[np.uint16]) -> NDArray[np.float64]:
-    """Intersection over union of N boolean masks HxW with every id over 0 of HxW, ids in order: float64 NxM."""
-    values, places, sizes = np.unique(ids, return_inverse=True, return_counts=True)
-    things = values > 0
-    places = places.ravel()
-    ious = np.zeros((len(predicted), int(np.count_nonzero(things))))
-    for row, mask in enumerate(predicted):
-        inside = np.flatnonzero(mask)
-        both = np.bincount(places[inside], minlength=len(values))[things]
-        ious[row] = both / np.maximum(inside.size + sizes[things] - both, 1)
-    return ious
-
-
-def said_instances(result: Instances, names: Sequence[str], known: Bool) -> tuple[list[Bool], list[float]]:
-    """Masks of the instances of those names at the size of `known`, and their scores."""
-    height, width = known.shape
-    chosen = [i for i, label in enumerate(result.labels) if result.names[label] in names]
-    masks: list[U8] = [enlarge(result.masks[i], (width, height)) for i in chosen]
-    return [(mask > 127) & known for mask in masks], [float(result.scores[i]) for i in chosen]
+def _mean(values: NDArray[np.float64]) -> float | None:
+    """Of those over -1, which stands for a class that does not occur."""
+    known = values[values > -1]
+    return float(known.mean()) if known.size else None

@@ -52,6 +52,17 @@ class Counts:
         return (self.both + self.neither) / every if every else 1.0
 
     @property
+    def recall(self) -> float | None:
+        """The share of true pixels that are predicted, which is called class accuracy; None where none is true."""
+        true = self.both + self.truth
+        return self.both / true if true else None
+
+    @property
+    def occurs(self) -> bool:
+        """Whether truth or prediction has a pixel at all."""
+        return self.both + self.wrong > 0
+
+    @property
     def wrong(self) -> int:
         """How many pixels are only predicted or only true."""
         return self.predicted + self.truth

@@ -10,14 +10,23 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rtseg.cards import Card
-from rtseg.datasets import DataSet, place
+from rtseg.datasets import DataSet, MaskKind, place
 from rtseg.errors import ConfigError
+from rtseg.evaluate.coco import CocoSet, is_coco
+from rtseg.evaluate.footage import VIDEO_SUFFIXES, FootageSet, is_footage
 from rtseg.evaluate.metrics import BOUNDARY
-
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v")
+from rtseg.evaluate.truth import Task, task_of
 
 _TRAINING_ONLY = {"data": ("scene", "derive"), "clips": ("name", "every", "weight", "scene")}
 """What a training recipe says in these tables besides, and evaluation does not need."""
+
+_PLACES = {
+    "data": ("folder",),
+    "coco": ("file", "images", "masks"),
+    "mattes": ("videos", "alphas"),
+    "clips": ("path",),
+}
+"""What is a path in these tables."""
 
 
 class _Table(BaseModel):
@@ -86,51 +95,105 @@ class Options(_Table):
 
 
 class Plan(_Table):
-    """Sets and clips, and how they are measured."""
+    """Sets and clips, and how they are measured. task: what is measured on all sets, None for what each is made for.
+
+    coco: COCO files. mattes: videos with their alphas.
+    """
 
     data: tuple[DataSet, ...] = ()
+    coco: tuple[CocoSet, ...] = ()
+    mattes: tuple[FootageSet, ...] = ()
+    task: Task | None = None
     clips: tuple[Clip, ...] = ()
     options: Options = Options()
 
     @model_validator(mode="after")
     def _titles(self) -> Self:
-        titles = [data.title for data in self.data]
+        titles = [data.title for data in (*self.sets, *self.mattes)]
         if twice := sorted({title for title in titles if titles.count(title) > 1}):
             raise ValueError(f'two sets are called {", ".join(twice)}: give each of them a name = "..." of its own')
         return self
 
+    @property
+    def sets(self) -> tuple[DataSet | CocoSet, ...]:
+        """All sets of labelled pictures."""
+        return (*self.data, *self.coco)
+
+    def check_tasks(self) -> None:
+        """ConfigError where the labels of a set cannot tell what is to be measured."""
+        for data in self.sets:
+            task_of(data.title, data.kind, self.task)
+        if self.mattes and self.task not in (None, "matte"):
+            raise ConfigError(
+                f"{self.mattes[0].title!r} has alphas of videos, so --task {self.task} cannot be measured with it: "
+                "use --task matte"
+            )
+
+
+_FOLDER_KINDS: dict[Task, MaskKind] = {"semantic": "binary", "instance": "instances", "matte": "alpha"}
+
 
 def make_plan(
-    places: Sequence[Path], cards: Sequence[Card], *, clips: Sequence[Path] = (), **options: float | None
+    places: Sequence[Path],
+    cards: Sequence[Card],
+    *,
+    clips: Sequence[Path] = (),
+    task: Task | None = None,
+    **options: float | None,
 ) -> Plan:
     """Everything that `--data` and `--clips` name, in order; `options` that are not None go before the files'.
 
-    A folder is a set of binary masks of the one region that all models give, "person" where they have it.
-    Raises ConfigError for what is no plan, and where there is nothing to measure.
+    A folder is a set of masks of the one region that all models give, "person" where they have it: binary ones,
+    or what `task` needs; with `alpha` instead of `masks` soft ones, with `videos` and `alphas` footage. A JSON file is
+    a COCO file. Raises ConfigError for what is no plan, for labels that do not serve the task, and where there is
+    nothing to measure.
     """
     data: list[Any] = []
+    coco: list[Any] = []
+    mattes: list[Any] = []
     footage: list[Any] = [{"path": clip} for clip in clips]
     settings: dict[str, Any] = {}
     for path in places:
         if path.suffix.lower() == ".toml":
             tables = read_tables(path)
             data += tables["data"]
+            coco += tables["coco"]
+            mattes += tables["mattes"]
             footage += tables["clips"]
             settings |= {**tables["eval"], "alias": [*settings.get("alias", ()), *tables["eval"].get("alias", ())]}
+        elif is_coco(path):
+            coco.append({"file": path})
+        elif is_footage(path):
+            about = {"videos": path / "videos", "alphas": path / "alphas", "name": path.name}
+            mattes.append({**about, "region": _common_region(cards, path)})
         else:
-            data.append(DataSet(folder=path, regions={_common_region(cards, path): ()}))
+            data.append(_folder(path, _common_region(cards, path), task))
     settings |= {key: value for key, value in options.items() if value is not None}
-    if not data and not footage:
+    if not data and not coco and not mattes and not footage:
         raise ConfigError("nothing to measure: give --data with a folder or a TOML file, or --clips with videos")
     try:
-        return Plan.model_validate({"data": data, "clips": footage, "options": settings})
+        plan = Plan.model_validate(
+            {"data": data, "coco": coco, "mattes": mattes, "task": task, "clips": footage, "options": settings}
+        )
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'plan'}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{', '.join(map(str, places)) or 'the options'} cannot be used: {problems}") from error
+    plan.check_tasks()
+    return plan
+
+
+def _folder(path: Path, region: str, task: Task | None) -> DataSet:
+    if task == "panoptic":
+        raise ConfigError(
+            f"{path} is a folder of masks, which show no panoptic segments: give --data a COCO panoptic JSON file"
+        )
+    soft = (path / "alpha").is_dir() and not (path / "masks").is_dir()
+    kind = "alpha" if soft else _FOLDER_KINDS[task or "semantic"]
+    return DataSet(folder=path, kind=kind, masks="alpha" if soft else "masks", regions={region: ()})
 
 
 def read_tables(path: Path) -> dict[str, Any]:
-    """The tables "data", "clips" and "eval" of a TOML file, ready for `Plan`; all others are left out.
+    """The tables "data", "coco", "mattes", "clips" and "eval" of a TOML file, ready for `Plan`, and no others.
 
     Relative paths start at the file's folder; ${NAME} in paths is the environment's.
     """
@@ -143,15 +206,15 @@ def read_tables(path: Path) -> dict[str, Any]:
     tables: dict[str, Any] = {"eval": values.get("eval", {})}
     if not isinstance(tables["eval"], dict):
         raise ConfigError(f"{path}: eval must be a table, [eval], not {tables['eval']!r}")
-    for name, where in (("data", "folder"), ("clips", "path")):
+    for name, places in _PLACES.items():
         rows = values.get(name, [])
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ConfigError(f"{path}: {name} must be tables, [[{name}]], not {rows!r}")
         tables[name] = [
             {
-                key: place(value, path) if key == where and isinstance(value, str) else value
+                key: place(value, path) if key in places and isinstance(value, str) else value
                 for key, value in row.items()
-                if key not in _TRAINING_ONLY[name]
+                if key not in _TRAINING_ONLY.get(name, ())
             }
             for row in rows
         ]

@@ -6,15 +6,17 @@ import datetime
 import importlib.metadata
 import json
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from rtseg.cards import Card
 from rtseg.evaluate.flicker import ClipScores
 from rtseg.evaluate.plan import Options
-from rtseg.evaluate.scores import RegionScores, SetScores
+from rtseg.evaluate.scores import SetScores
+from rtseg.evaluate.tables import figure, missing_names, set_tables
 from rtseg.sinks.files import make_folder, write_whole
 from rtseg.tables import Table
 
@@ -45,10 +47,10 @@ class Report:
 
     @property
     def tables(self) -> list[Table]:
-        """Models, then a table a set, then the clips."""
+        """Models, then the tables of each set, then the clips."""
         titles = list(dict.fromkeys(scores.data for scores in self.sets))
-        sets = [_set_table([scores for scores in self.sets if scores.data == title]) for title in titles]
-        return [_model_table(self.models, self.threads), *sets, *_clip_tables(self.clips)]
+        sets = [set_tables([scores for scores in self.sets if scores.data == title]) for title in titles]
+        return [_model_table(self.models, self.threads), *chain(*sets), *_clip_tables(self.clips)]
 
     @property
     def data(self) -> dict[str, Any]:
@@ -66,6 +68,7 @@ class Report:
             f"diagonal; line F1 within {self.options.line_tolerance:g} pixels of a width of {self.options.line_width}. "
             "IoU mean, IoU median and boundary F are over pictures; IoU pooled, accuracy and line F1 over all pixels "
             "of the set. How each is computed: docs/evaluate.md.",
+            *chain(*(("", sentence) for sentence in missing_names(self.sets))),
         ]
         parts = [f"## {table.title}\n\n{table.markdown}" for table in self.tables]
         hashes = [f"- `{model.name}` {model.sha256}" for model in self.models]
@@ -123,53 +126,6 @@ def _model_table(models: Sequence[ModelFigures], threads: int) -> Table:
     return Table(title, ("model", "input", "CPU-ms", "ratio"), tuple(rows), 1)
 
 
-def _of_area(scores: RegionScores, value: float) -> float | None:
-    """A figure that says little of thin lines."""
-    return value if scores.line_f1 is None else None
-
-
-_COLUMNS: tuple[tuple[str, Callable[[RegionScores], float | None]], ...] = (
-    ("IoU mean", lambda s: _of_area(s, s.iou_mean)),
-    ("median", lambda s: _of_area(s, s.iou_median)),
-    ("pooled", lambda s: s.iou),
-    ("accuracy", lambda s: _of_area(s, s.accuracy)),
-    ("bound. F", lambda s: s.boundary_f),
-    ("line F1", lambda s: s.line_f1),
-    ("precision", lambda s: s.line_precision),
-    ("recall", lambda s: s.line_recall),
-)
-
-
-def _set_table(sets: Sequence[SetScores]) -> Table:
-    """Regions side by side: a row a region and model, and only columns that say something."""
-    columns = list(_COLUMNS)
-    if sets[0].kind == "alpha":
-        columns.append(("MAD x1000", lambda s: 1e3 * s.mad))
-    every = [(region, scores.model) for scores in sets for region in scores.regions]
-    shown = [column for column in columns if any(column[1](region) is not None for region, _ in every)]
-    names = list(dict.fromkeys(region.region for region, _ in every))
-    headings = ["region", "model", *(heading for heading, _ in shown)]
-    rows = [
-        [name, model, *(_figure(value(region)) for _, value in shown)]
-        for name in names
-        for region, model in every
-        if region.region == name
-    ]
-    pooled = headings.index("pooled")
-    for scores in sets:
-        if scores.miou is not None:
-            blanks = ["" for _ in headings[2:]]
-            blanks[pooled - 2] = _figure(scores.miou)
-            rows.append(["mean", scores.model, *blanks])
-    if any(scores.precision for scores in sets):
-        headings += ["AP50", "AP"]
-        found = {scores.model: scores.precision for scores in sets}
-        for row in rows:
-            row += [_figure(p.ap50 if p else None) if (p := found[row[1]]) else "–", _figure(p.ap if p else None)]
-    title = f"{sets[0].data}: {sets[0].pictures} pictures ({sets[0].part.replace('_', ' ')})"
-    return Table(title, tuple(headings), tuple(map(tuple, rows)))
-
-
 def _clip_tables(clips: Sequence[ClipScores]) -> list[Table]:
     """Flicker by region with a mean over clips, and agreement with teachers; both only where measured."""
     tables = []
@@ -188,7 +144,7 @@ def _clip_tables(clips: Sequence[ClipScores]) -> list[Table]:
         names = list(dict.fromkeys(clip.clip for clip in own))
         found = {(clip.region, clip.model, clip.clip): clip.agreement for clip in own}
         pairs = dict.fromkeys((clip.region, clip.model) for clip in own)
-        agreed = [(*pair, *(_figure(found.get((*pair, name))) for name in names)) for pair in sorted(pairs)]
+        agreed = [(*pair, *(figure(found.get((*pair, name))) for name in names)) for pair in sorted(pairs)]
         tables.append(Table(f"Line F1 against {teacher}", ("region", "model", *names), tuple(agreed)))
     return tables
 
@@ -196,9 +152,3 @@ def _clip_tables(clips: Sequence[ClipScores]) -> list[Table]:
 def _mean_of(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     return f"{sum(known) / len(known):.2f}" if known else "–"
-
-
-def _figure(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if value < 10 else f"{value:.1f}"

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rtseg.evaluate.instances import Precision
+from rtseg.evaluate.mattes import MatteScores
 from rtseg.evaluate.metrics import Bool, Counts, LineCounts, boundary_f, count, count_lines, matte_error
+from rtseg.evaluate.panoptic import Quality
 from rtseg.evaluate.plan import Options
+from rtseg.evaluate.truth import Task
 from rtseg.ops.arrays import U8
 from rtseg.ops.resize import enlarge, resize
 
@@ -26,9 +29,10 @@ class PictureScore:
 
 @dataclass(frozen=True, slots=True)
 class RegionScores:
-    """A region over a set. iou_mean, iou_median, boundary_f: over pictures; iou, accuracy, mad, line_*: pooled.
+    """A region over a set. iou_mean, iou_median, boundary_f: over pictures; all others: pooled.
 
-    None: not measured for such a region.
+    recall: of true pixels, the "class accuracy"; None where none is true. found, truth: the pixels that it is made
+    of. occurs: in truth or prediction. None: not measured for such a region.
     """
 
     region: str
@@ -41,11 +45,19 @@ class RegionScores:
     line_precision: float | None = None
     line_recall: float | None = None
     line_f1: float | None = None
+    recall: float | None = None
+    found: int = 0
+    truth: int = 0
+    occurs: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class SetScores:
-    """A model on a set. miou: mean of the pooled IoU over all areas of the set, None where the model misses one."""
+    """A model on a set. miou: mean of the pooled IoU over all areas that occur, None where the model misses one.
+
+    mean_accuracy: the mean of their recall. pixel_accuracy: the share of labelled pixels that are given their class.
+    missing: what the set labels and the model does not give; it is left out of all figures.
+    """
 
     model: str
     data: str
@@ -55,6 +67,12 @@ class SetScores:
     regions: tuple[RegionScores, ...]
     miou: float | None = None
     precision: Precision | None = None
+    task: Task = "semantic"
+    mean_accuracy: float | None = None
+    pixel_accuracy: float | None = None
+    panoptic: tuple[Quality, ...] = ()
+    matte: MatteScores | None = None
+    missing: tuple[str, ...] = ()
     worst: tuple[PictureScore, ...] = field(default=(), repr=False)
 
 
@@ -107,6 +125,10 @@ class RegionTally:
             lines.precision if lines else None,
             lines.recall if lines else None,
             lines.f1 if lines else None,
+            self._pooled.recall,
+            self._pooled.both,
+            self._pooled.both + self._pooled.truth,
+            self._pooled.occurs,
         )
 
 

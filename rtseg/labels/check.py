@@ -53,7 +53,7 @@ def check(data: DataSet, *, sheet: Path | None = None) -> Checked:
                 shares[name].append(share)
         if stem in drawn:
             tiles.add(sample)
-    for path in sorted((data.folder / "masks").glob("*.png")):
+    for path in sorted((data.folder / data.masks).glob("*.png")):
         if path.stem not in found:
             problems[path] = f"{path} has no picture: put one of that name into images/, or remove it"
     if sheet is not None:

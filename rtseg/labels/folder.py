@@ -103,7 +103,7 @@ def pictures(folder: Path) -> dict[str, Path]:
 
 def mask_path(data: DataSet, stem: str) -> Path:
     """Where the mask of a picture is, or will be."""
-    return data.folder / "masks" / f"{stem}.png"
+    return data.folder / data.masks / f"{stem}.png"
 
 
 def write_frame(frame: Frame, folder: Path, stem: str) -> Path:
