@@ -21,7 +21,7 @@ from nibabel import orientations
 from scans import PATIENT, write_nifti
 
 from rtseg.sources import volume
-from rtseg.sources.nifti import NiftiSlices, cut, finest
+from rtseg.sources.nifti import NiftiSlices, finest
 from rtseg.sources.volume import read_volume
 
 NIBABEL: Any = nibabel
@@ -63,11 +63,13 @@ def test_volumes_of_any_orientation_show_the_same(tmp_path: Path, codes: str) ->
     turned = TURNS.apply_orientation(values, there)
     affine = np.diag([1.0, 2.0, 3.0, 1.0]) @ TURNS.inv_ornt_aff(there, values.shape)
     path = write_nifti(tmp_path / "scan.nii.gz", turned, affine=affine)
-    read, spacing, _ = read_volume(path)
+    read = read_volume(path)
     canonical = NIBABEL.as_closest_canonical(NIBABEL.load(path))
-    np.testing.assert_array_equal(read, np.asarray(canonical.dataobj))
-    np.testing.assert_array_equal(read, values)
-    assert spacing == (1, 2, 3)
+    np.testing.assert_array_equal(read.stored, np.asarray(canonical.dataobj))
+    np.testing.assert_array_equal(read.stored, values)
+    assert list(read.spacing) == [1, 2, 3]
+    assert read.affine is not None
+    np.testing.assert_allclose(read.affine, canonical.affine)
 
 
 def test_frames_have_times_spacing_and_neutral_chroma(tmp_path: Path) -> None:
@@ -226,8 +228,3 @@ def test_nothing_of_the_header_is_handed_on(tmp_path: Path, caplog: pytest.LogCa
 def test_percentiles_that_are_none_are_refused(tmp_path: Path, percentiles: tuple[float, float]) -> None:
     with pytest.raises(ConfigError, match="percentiles must be two numbers 0 to 100"):
         NiftiSlices(tmp_path / "scan.nii", percentiles=percentiles)
-
-
-def test_a_slice_is_a_view_until_it_is_windowed() -> None:
-    values = voxels()
-    np.testing.assert_array_equal(cut(values, 2, 0), values[::-1, ::-1, 0].T)

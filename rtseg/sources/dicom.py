@@ -52,7 +52,7 @@ class DicomSlices:
     the folder has several. window: see `rtseg.sources.slices.Window`. rate: slices a second. max_pixels: width x height
     above which slices are refused, before they are read.
 
-    Memory holds a slice. `Frame.spacing` is the header's PixelSpacing. Nothing else of the header is handed on. Slices
+    Memory holds a slice. `Frame.spacing` is the header's PixelSpacing; nothing else of the header is handed on. Slices
     that cannot be decoded are passed over, counted as broken_images and explained in `failures`; one of another size
     begins a new epoch. Raises SourceNotFound, SourceUnreadable, SourceTooLarge, ConfigError for several series, and
     DependencyMissing for a compression that needs a plugin.

@@ -6,10 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal, TypeAlias
 
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8
@@ -71,14 +68,14 @@ class NiftiSlices:
         given = None if window is None else bounds_of(window)
         self._rate = rate_of(rate)
         self._closed = False
-        values, spacing, self._scale = read_volume(path, volume=volume, max_pixels=max_pixels)
+        self._volume = read_volume(path, volume=volume, max_pixels=max_pixels)
+        stored, spacing, *_ = self._volume
         self._axis = finest(spacing) if plane is None else _AXES[plane]
         across, down = _in_plane(self._axis)
-        self._values = values
         self._spacing = (spacing[across], spacing[down])
-        width, height = values.shape[across], values.shape[down]
+        width, height = stored.shape[across], stored.shape[down]
         self._bounds: Bounds = given or percentile_bounds(
-            (self._slice(place) for place in middle(len(self))), percentiles
+            (self._volume.slice(self._axis, place) for place in middle(len(self))), percentiles
         )
         self._info = StreamInfo(
             name=path.name,
@@ -91,7 +88,7 @@ class NiftiSlices:
         )
 
     def __len__(self) -> int:
-        return int(self._values.shape[self._axis])
+        return int(self._volume.stored.shape[self._axis])
 
     @property
     def info(self) -> StreamInfo:
@@ -118,18 +115,7 @@ class NiftiSlices:
 
     def grey(self, index: int) -> U8:
         """One slice through the window, uint8 HxW."""
-        return grey(self._slice(index), self._bounds)
-
-    def _slice(self, index: int) -> NDArray[Any]:
-        slope, intercept = self._scale
-        values = cut(self._values, self._axis, index)
-        return values if (slope, intercept) == (1.0, 0.0) else values * slope + intercept
-
-
-def cut(values: NDArray[Any], axis: Axis, index: int) -> NDArray[Any]:
-    """A slice of an RAS volume as it is looked at, HxW: up, and right (or the front), come first."""
-    turned: NDArray[Any] = np.take(values, index, axis)[::-1, ::-1].T
-    return turned
+        return grey(self._volume.slice(self._axis, index), self._bounds)
 
 
 def finest(spacing: tuple[float, float, float]) -> Axis:

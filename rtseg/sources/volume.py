@@ -7,7 +7,7 @@ import math
 import tempfile
 import zlib
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Literal, NamedTuple, cast
 
 import nibabel
 import numpy as np
@@ -25,13 +25,26 @@ _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}  # of xyzt_units: metre, millimetre
 _CHUNK = 1 << 20
 
 
-def read_volume(
-    path: Path, *, volume: int = 0, max_pixels: int = MAX_PIXELS
-) -> tuple[NDArray[Any], tuple[float, float, float], tuple[float, float]]:
-    """One volume of a file, turned to RAS: its stored values XxYxZ, spacing in mm, and slope and intercept.
+class Volume(NamedTuple):
+    """One volume, turned to RAS. stored: a view of a mapped file, XxYxZ; times slope, plus intercept, are the values.
 
-    The values are a view of a mapped file. Raises what `NiftiSlices` raises.
+    spacing: in mm. affine: from places in `stored` to the scanner's, 4x4; None where the header has nonsense.
     """
+
+    stored: NDArray[Any]
+    spacing: tuple[float, float, float]
+    scale: tuple[float, float]
+    affine: NDArray[np.float64] | None
+
+    def slice(self, axis: Literal[0, 1, 2], index: int) -> NDArray[Any]:
+        """The values of a slice as it is looked at, HxW: up, and right (or the front), come first."""
+        slope, intercept = self.scale
+        shown: NDArray[Any] = np.take(self.stored, index, axis)[::-1, ::-1].T
+        return shown if (slope, intercept) == (1.0, 0.0) else shown * slope + intercept
+
+
+def read_volume(path: Path, *, volume: int = 0, max_pixels: int = MAX_PIXELS) -> Volume:
+    """One volume of a file. Raises what `NiftiSlices` raises."""
     try:
         if not path.exists():
             raise SourceNotFound(f"{path} does not exist: give the path of a .nii or .nii.gz file")
@@ -64,9 +77,7 @@ def _header(head: bytes, path: Path) -> Any:
             raise SourceUnreadable(f"{path} has a damaged NIfTI header") from None
 
 
-def _mapped(
-    header: Any, stream: IO[bytes] | None, path: Path, volume: int, max_pixels: int
-) -> tuple[NDArray[Any], tuple[float, float, float], tuple[float, float]]:
+def _mapped(header: Any, stream: IO[bytes] | None, path: Path, volume: int, max_pixels: int) -> Volume:
     try:
         sizes = [int(size) for size in header.get_data_shape()]
         kind = np.dtype(header.get_data_dtype())
@@ -111,7 +122,12 @@ def _mapped(
         shape = (sizes[0], sizes[1], sizes[2])
         values = np.memmap(file, kind, "r", begin, shape, order="F")
     orientation = _orientation(affine)
-    return _canonical(values, orientation), _spacing(zooms, unit, orientation), scale
+    return Volume(
+        _canonical(values, orientation),
+        _spacing(zooms, unit, orientation),
+        scale,
+        _turned(affine, orientation, values.shape) if np.isfinite(affine).all() else None,
+    )
 
 
 def _unpacked(stream: IO[bytes], begin: int, count: int, path: Path) -> tuple[IO[bytes], int]:
@@ -145,6 +161,18 @@ def _orientation(affine: NDArray[np.float64]) -> NDArray[np.float64]:
 def _canonical(values: NDArray[Any], orientation: NDArray[np.float64]) -> NDArray[Any]:
     turned = values[tuple(slice(None, None, int(direction)) for direction in orientation[:, 1])]
     return turned.transpose(np.argsort(orientation[:, 0]))
+
+
+def _turned(
+    affine: NDArray[np.float64], orientation: NDArray[np.float64], shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """The affine of what `_canonical` made."""
+    turn = np.zeros((4, 4))
+    turn[3, 3] = 1
+    for stored, (axis, direction) in enumerate(orientation):
+        turn[stored, int(axis)] = direction
+        turn[stored, 3] = 0 if direction > 0 else shape[stored] - 1
+    return affine @ turn
 
 
 def _spacing(zooms: list[float], unit: float, orientation: NDArray[np.float64]) -> tuple[float, float, float]:
