@@ -204,6 +204,18 @@ def test_no_more_is_unpacked_than_the_header_promises(tmp_path: Path) -> None:
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+@pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
+def test_memory_holds_a_slice_and_not_the_volume(tmp_path: Path, name: str, plane: Any) -> None:
+    values = np.zeros((160, 160, 160), np.int16)  # 8 MB
+    values[::3] = 1000
+    source = NiftiSlices(write_nifti(tmp_path / name, values), plane=plane, window=(500, 1000))
+    tracemalloc.start()
+    assert sum(1 for _ in source) == 160
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
 def test_a_closed_source_ends(tmp_path: Path) -> None:
     source = NiftiSlices(write_nifti(tmp_path / "scan.nii", voxels()))
     frames = iter(source)

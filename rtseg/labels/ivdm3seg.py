@@ -98,6 +98,7 @@ def _take(taker: Taker, name: str, files: Files, channels: Sequence[str], *, ins
     read = registry.import_target("rtseg.sources.volume:read_volume", extra="medical")
     shades = registry.import_target("rtseg.sources.slices:percentile_bounds", extra="medical")
     grey = registry.import_target("rtseg.sources.slices:grey", extra="medical")
+    looked_at = registry.import_target("rtseg.sources.volume:looked_at", extra="medical")
     finest = registry.import_target("rtseg.sources.nifti:finest", extra="medical")
     volumes: list[Volume] = [read(files[kind]) for kind in channels]
     first, labels = volumes[0], read(files["labels"])
@@ -118,7 +119,7 @@ def _take(taker: Taker, name: str, files: Files, channels: Sequence[str], *, ins
             planes: list[U8] = [
                 grey(volume.slice(axis, index), bound) for volume, bound in zip(volumes, bounds, strict=True)
             ]
-            mask = np.ascontiguousarray(np.take(discs, index, axis)[::-1, ::-1].T).view(np.uint8)
+            mask = np.ascontiguousarray(looked_at(discs, axis, index)).view(np.uint8)
             numbered = cv2.connectedComponents(mask)[1] if instances else mask
             taker.put(picture, np.dstack(planes[::-1] if len(planes) == 3 else planes * 3), np.asarray(numbered))
     return apart

@@ -39,8 +39,15 @@ class Volume(NamedTuple):
     def slice(self, axis: Literal[0, 1, 2], index: int) -> NDArray[Any]:
         """The values of a slice as it is looked at, HxW: up, and right (or the front), come first."""
         slope, intercept = self.scale
-        shown: NDArray[Any] = np.take(self.stored, index, axis)[::-1, ::-1].T
+        shown = looked_at(self.stored, axis, index)
         return shown if (slope, intercept) == (1.0, 0.0) else shown * slope + intercept
+
+
+def looked_at(values: NDArray[Any], axis: Literal[0, 1, 2], index: int) -> NDArray[Any]:
+    """A slice of an RAS volume as `Volume.slice` turns it, a view."""
+    # np.take would copy the whole volume first, since its lines do not lie in order.
+    shown: NDArray[Any] = np.moveaxis(values, axis, 0)[index][::-1, ::-1].T
+    return shown
 
 
 def read_volume(path: Path, *, volume: int = 0, max_pixels: int = MAX_PIXELS) -> Volume:
