@@ -35,13 +35,16 @@ def run(
     focus: bool | None = None,
     fused: bool | None = None,
     hardware: str | None = None,
+    window: str | None = None,
+    measure: bool | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[Stats], None] | None = None,
 ) -> Stats:
     """What `rtseg run` does, with the same options: read `input`, segment it, write `output`.
 
-    input: a video, a picture, a folder of pictures, a list of pictures, "sample" or "synthetic:GRAPH". output: a
-    video, a folder for pictures, or a picture. start, end: in seconds. stop: set it to end early with whole files.
+    input: a video, a picture, a folder of pictures, a list of pictures, a DICOM file or folder, a NIfTI file, "sample"
+    or "synthetic:GRAPH". output: a video, a folder for pictures, or a picture. start, end: in seconds. stop: set it to
+    end early with whole files.
     progress: called about five times a second.
 
     Raises `RtsegError` of the kind that fits. What could be mended is no error: `Stats.status` is then "partial",
@@ -66,6 +69,8 @@ def run(
         focus=focus,
         fused=fused,
         hardware=hardware,
+        window=window,
+        measure=measure,
     )
     return build(configured).run(stop=stop, progress=progress)
 

@@ -24,12 +24,14 @@ from rtseg.cards import Card
 from rtseg.config import (
     BackgroundEffect,
     Config,
+    DicomSource,
     EffectOptions,
     FilterOptions,
     ImageSink,
     ImageSource,
     MaskSink,
     ModelOptions,
+    NiftiSource,
     OutlineEffect,
     OverlayEffect,
     Plugin,
@@ -138,7 +140,7 @@ def build_pipeline(
     engine: in place of one of its own, such as a stream's of a `Scheduler`, for the same card.
     """
     card = store.find_card(config.model.name) if card is None else card
-    alone = isinstance(config.source, ImageSource)
+    alone = isinstance(config.source, ImageSource | DicomSource | NiftiSource)  # neighbouring slices are no motion
     filters = default_filters(card, alone=alone) if config.filters is None else config.filters
     effects = (default_effects(card) if pictures else ()) if config.effects is None else config.effects
     made = [build_effect(options, card) for options in effects]
@@ -272,7 +274,7 @@ def _paint(text: str) -> Any:
 def _files(config: Config, source: Source) -> list[Path]:
     """Every file that the run reads frames from; an image source has them in order of `Frame.index`."""
     match config.source:
-        case VideoSource():
+        case VideoSource() | DicomSource() | NiftiSource():
             return [config.source.path]
         case ImageSource():
             return list(source.paths)  # type: ignore[attr-defined]

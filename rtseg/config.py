@@ -80,6 +80,33 @@ class SampleSource(Section):
     seed: int | None = None
 
 
+Window: TypeAlias = Literal["lung", "bone", "soft"] | tuple[float, Annotated[float, Field(ge=1)]]
+
+
+class DicomSource(Section):
+    """A DICOM file, or the folder of a series; window: a preset, or centre and width."""
+
+    type: Literal["dicom"] = "dicom"
+    path: AnyPath
+    series: int | None = None
+    window: Window | None = None
+    rate: Annotated[float, Field(gt=0)] | None = None
+    max_pixels: Positive | None = None
+
+
+class NiftiSource(Section):
+    """A NIfTI volume, cut into slices; plane: how, None for that of the finest pixels."""
+
+    type: Literal["nifti"] = "nifti"
+    path: AnyPath
+    plane: Literal["axial", "coronal", "sagittal"] | None = None
+    volume: Annotated[int, Field(ge=0)] | None = None
+    window: Window | None = None
+    percentiles: tuple[Annotated[float, Field(ge=0, le=100)], Annotated[float, Field(ge=0, le=100)]] | None = None
+    rate: Annotated[float, Field(gt=0)] | None = None
+    max_pixels: Positive | None = None
+
+
 class ModelOptions(Section):
     """A card's name, or the path of a card; providers best first, or "auto" alone; timeout in seconds a frame.
 
@@ -115,6 +142,16 @@ class RefineFilter(Section):
     """Mask edges pulled onto the edges of the picture."""
 
     type: Literal["refine"] = "refine"
+
+
+class MeasureAnalyzer(Section):
+    """Counts and areas of what was found; spacing: width and height of a pixel in mm, where no header says it."""
+
+    type: Literal["measure"] = "measure"
+    names: tuple[str, ...] | None = None
+    spacing: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None = None
+    smallest: Positive | None = None
+    objects: bool | None = None
 
 
 class BackgroundEffect(Section):
@@ -217,12 +254,15 @@ SourceOptions: TypeAlias = Annotated[
     | Annotated[ImageSource, Tag("images")]
     | Annotated[SyntheticSource, Tag("synthetic")]
     | Annotated[SampleSource, Tag("sample")]
+    | Annotated[DicomSource, Tag("dicom")]
+    | Annotated[NiftiSource, Tag("nifti")]
     | _Plugin,
     _tag("source"),
 ]
 FilterOptions: TypeAlias = Annotated[
     Annotated[SmoothFilter, Tag("smooth")] | Annotated[RefineFilter, Tag("refine")] | _Plugin, _tag("filter")
 ]
+AnalyzerOptions: TypeAlias = Annotated[Annotated[MeasureAnalyzer, Tag("measure")] | _Plugin, _tag("analyzer")]
 EffectOptions: TypeAlias = Annotated[
     Annotated[BackgroundEffect, Tag("background")]
     | Annotated[OverlayEffect, Tag("overlay")]
@@ -256,7 +296,7 @@ class Config(Section):
     source: SourceOptions | None = None
     model: ModelOptions = ModelOptions()
     filters: tuple[FilterOptions, ...] | None = None
-    analyzers: tuple[Plugin, ...] = ()
+    analyzers: tuple[AnalyzerOptions, ...] = ()
     effects: tuple[EffectOptions, ...] | None = None
     sinks: tuple[SinkOptions, ...] = ()
     run: RunOptions = RunOptions()
@@ -305,6 +345,9 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("source", "images"): ImageSource,
     ("source", "synthetic"): SyntheticSource,
     ("source", "sample"): SampleSource,
+    ("source", "dicom"): DicomSource,
+    ("source", "nifti"): NiftiSource,
+    ("analyzer", "measure"): MeasureAnalyzer,
     ("filter", "smooth"): SmoothFilter,
     ("filter", "refine"): RefineFilter,
     ("effect", "background"): BackgroundEffect,

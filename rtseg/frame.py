@@ -41,6 +41,7 @@ class Frame:
     colour: matrix and range of the planes. alpha: None, or coverage HxW, 0 clear .. 255 opaque, not premultiplied.
     index: position in its source, from 0. pts, duration: in ticks of time_base (duration 0: unknown).
     arrived: `time.monotonic()` when the source had it. epoch: grows on seek, reconnect and size change.
+    spacing: width and height of a pixel in millimetres, where the source knows them, such as a scan.
     """
 
     planes: tuple[U8, U8, U8]
@@ -52,6 +53,7 @@ class Frame:
     epoch: int = 0
     duration: int = 0
     alpha: U8 | None = None
+    spacing: tuple[float, float] | None = None
     _cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -8,14 +8,20 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
 from rtseg.config import (
+    AnalyzerOptions,
     BackgroundEffect,
     Config,
+    DicomSource,
     EffectOptions,
     FilterOptions,
     ImageSink,
     ImageSource,
     MaskSink,
+    MeasureAnalyzer,
+    NiftiSource,
     OverlayEffect,
     RecordSink,
     SampleSource,
@@ -25,6 +31,7 @@ from rtseg.config import (
     SyntheticSource,
     VideoSink,
     VideoSource,
+    Window,
     parse_config,
     read_config,
 )
@@ -36,6 +43,9 @@ S = TypeVar("S", bound=Section)
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
 """Suffixes of still pictures; all others, .gif too, are taken for video."""
+
+DICOM = frozenset({".dcm", ".dicom", ".ima"})
+"""Suffixes of DICOM files; those without a suffix are known by how they begin."""
 
 
 def configure(
@@ -58,18 +68,22 @@ def configure(
     focus: bool | None = None,
     fused: bool | None = None,
     hardware: str | None = None,
+    window: str | None = None,
+    measure: bool | None = None,
 ) -> Config:
     """A run from options, over those of a file if there is one. Raises ConfigError.
 
-    input: a video, a picture, a folder of pictures, "sample", "synthetic:GRAPH", or a list of pictures. output: a
+    input: a video, a picture, a folder of pictures, a DICOM file or folder, a NIfTI file, "sample", "synthetic:GRAPH",
+    or a list of pictures. output: a
     video, a folder, or a picture for a picture. overlay: "road", "all" or names joined by commas. filters: names
-    joined by commas, or "none". hardware: what decodes a video, "none", "auto" or a device such as "cuda". Where
+    joined by commas, or "none". window: what of a scan is shown, "lung", "bone", "soft" or "CENTRE,WIDTH". measure: put
+    counts and areas into the records. hardware: what decodes a video, "none", "auto" or a device such as "cuda". Where
     neither file nor options name a model it is "portrait", or "road" for an overlay without a background; where no
     effect is named and there is an output, portrait blurs the background and any other model gets an overlay of all
     it knows.
     """
     base = config if isinstance(config, Config) else Config() if config is None else read_config(config)
-    source = _decoded_on(hardware, _source(base.source, input, start, end))
+    source = _through(window, _decoded_on(hardware, _source(base.source, input, start, end)))
     effects = _effects(base.effects, background, overlay)
     if model is None and "name" not in base.model.model_fields_set:
         kinds = {type(effect) for effect in effects or ()}
@@ -87,6 +101,7 @@ def configure(
             fused=fused,
         ),
         filters=None if filters is None else _filters(filters),
+        analyzers=_analyzers(base, measure),
         effects=effects,
         sinks=_sinks(base.sinks, source, output, codec, masks, records),
     )
@@ -110,6 +125,29 @@ def _decoded_on(hardware: str | None, source: SourceOptions | None) -> SourceOpt
     if not isinstance(source, VideoSource):
         raise ConfigError(f"hardware {hardware!r} decodes videos: this input is none, so leave it out")
     return _changed(source, hardware=hardware)
+
+
+def _through(window: str | None, source: SourceOptions | None) -> SourceOptions | None:
+    if window is None:
+        return source
+    if not isinstance(source, DicomSource | NiftiSource):
+        raise ConfigError(f"window {window!r} is for DICOM and NIfTI: this input is neither, so leave it out")
+    try:
+        return _changed(
+            source, window=TypeAdapter(Window).validate_python(window.split(",") if "," in window else window)
+        )
+    except ValidationError:
+        raise ConfigError(
+            f"window {window!r} is none: use lung, bone, soft, or a centre and a width of at least 1, such as 40,400"
+        ) from None
+
+
+def _analyzers(base: Config, measure: bool | None) -> tuple[AnalyzerOptions, ...] | None:
+    if measure is None:
+        return None
+    others = tuple(analyzer for analyzer in base.analyzers if not isinstance(analyzer, MeasureAnalyzer))
+    kept = tuple(analyzer for analyzer in base.analyzers if isinstance(analyzer, MeasureAnalyzer))
+    return (*others, *(kept or (MeasureAnalyzer(),))) if measure else others
 
 
 def _source(
@@ -137,9 +175,31 @@ def _source_of(given: AnyPath | Sequence[AnyPath]) -> SourceOptions:
         return SyntheticSource(graph=text.removeprefix("synthetic:"))
     if text == "sample" and not path.exists():
         return SampleSource()
+    if text.lower().endswith((".nii", ".nii.gz")):
+        return NiftiSource(path=path)
+    if _is_scan(path):
+        return DicomSource(path=path)
     if path.is_dir() or path.suffix.lower() in PICTURES:
         return ImageSource(paths=(path,))
     return VideoSource(path=path)
+
+
+def _is_scan(path: Path) -> bool:
+    """Whether it is DICOM: by its suffix, or by its beginning where it has none; of a folder, one of its files."""
+    if not path.is_dir():
+        return path.suffix.lower() in DICOM or (not path.suffix and _begins_as_dicom(path))
+    files = sorted(file for file in path.iterdir() if file.is_file())
+    if any(file.suffix.lower() in PICTURES for file in files):
+        return False
+    return any(_is_scan(file) or _begins_as_dicom(file) for file in files[:20]) or (path / "DICOMDIR").exists()
+
+
+def _begins_as_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return path.is_file() and file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def _effects(

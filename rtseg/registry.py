@@ -32,6 +32,8 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
         "images": Entry("rtseg.sources.images:ImageFiles"),
         "synthetic": Entry("rtseg.sources.synthetic:Synthetic"),
         "sample": Entry("rtseg.sources.sample:Sample", extra="demo"),
+        "dicom": Entry("rtseg.sources.dicom:DicomSlices", extra="medical"),
+        "nifti": Entry("rtseg.sources.nifti:NiftiSlices", extra="medical"),
     },
     "segmenter": {
         "regions": Entry("rtseg.segmenters.regions:RegionSegmenter"),
@@ -44,7 +46,9 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
         "smooth": Entry("rtseg.filters.smooth:TemporalSmooth"),
         "refine": Entry("rtseg.filters.refine:EdgeRefine"),
     },
-    "analyzer": {},
+    "analyzer": {
+        "measure": Entry("rtseg.analyzers.measure:Measure"),
+    },
     "effect": {
         "background": Entry("rtseg.effects.background:Background"),
         "overlay": Entry("rtseg.effects.overlay:Overlay"),

@@ -22,7 +22,7 @@ LAYERS: list[set[str]] = [
     {"stats", "engine", "sessions", "slots", "providers", "watchdog", "compositor"}
     | {"cards", "datasets", "channel", "fused", "tables"},
     {"store"},
-    {"download", "prebuilt", "sources", "segmenters", "filters", "effects", "sinks", "driving"},
+    {"download", "prebuilt", "sources", "segmenters", "filters", "effects", "sinks", "driving", "analyzers"},
     {"adaptive", "focus", "selftest", "batching"},
     {"pool"},
     {"scheduler"},
@@ -109,7 +109,15 @@ def test_imports_run_one_way(path: Path) -> None:
 def test_siblings_never_import_each_other(path: Path) -> None:
     module = name_of(path)
     folder = ".".join(module.split(".")[:2])
-    if folder.removeprefix("rtseg.") not in {"sources", "segmenters", "filters", "effects", "sinks", "driving"}:
+    if folder.removeprefix("rtseg.") not in {
+        "sources",
+        "segmenters",
+        "filters",
+        "effects",
+        "sinks",
+        "driving",
+        "analyzers",
+    }:
         return
     known = {name_of(other) for other in MODULES}
     for imported in imports_of(path) & known:

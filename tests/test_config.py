@@ -51,9 +51,12 @@ def test_what_is_not_set_is_left_to_the_component() -> None:
     ("data", "message"),
     [
         ({"sauce": {}}, "sauce is an unknown key: allowed are source, model, filters"),
-        ({"source": {"path": "a.mp4"}}, "source.type is missing: use one of video, images, synthetic, sample"),
+        (
+            {"source": {"path": "a.mp4"}},
+            "source.type is missing: use one of video, images, synthetic, sample, dicom, nifti",
+        ),
         ({"source": {"type": "video"}}, "source.path is missing: it is required"),
-        ({"source": {"type": "vidoe"}}, "source.type = 'vidoe' is unknown: use one of images, sample"),
+        ({"source": {"type": "vidoe"}}, "source.type = 'vidoe' is unknown: use one of dicom, images, nifti, sample"),
         (
             {"source": {"type": "video", "path": "a", "strat": 1}},
             "source.strat = 1 is an unknown key: allowed are type",
@@ -64,7 +67,7 @@ def test_what_is_not_set_is_left_to_the_component() -> None:
         ({"model": {"nmae": "road"}}, "model.nmae = 'road' is an unknown key: allowed are name, providers"),
         ({"effects": [{"type": "outline", "width": 9}]}, r"effects[0].width = 9: input should be less than"),
         ({"effects": [{"type": "glow"}]}, r"effects[0].type = 'glow' is unknown: use one of background, outline"),
-        ({"analyzers": [{"type": "lanes"}]}, "analyzers[0].type = 'lanes' is unknown: use one of none"),
+        ({"analyzers": [{"type": "lanes"}]}, "analyzers[0].type = 'lanes' is unknown: use one of measure"),
         ({"run": {"policy": "fast"}}, "run.policy = 'fast': input should be 'auto', 'block' or 'latest'"),
     ],
 )

@@ -88,6 +88,12 @@ def test_observations_are_kept_and_what_json_cannot_say_is_null() -> None:
     assert found["times"] == {"read": None}
 
 
+def test_observations_keep_six_digits_however_small() -> None:
+    seen = Observation("area", 0, {"small": 0.0000123456789, "large": 5054.222222})
+    empty = Regions(np.zeros((1, 1, 1), np.uint8), ("person",), 0, Size(80, 40))
+    assert record(output_with(empty, seen))["observations"][0]["values"] == {"small": 1.23457e-05, "large": 5054.22}
+
+
 def test_each_line_is_there_as_soon_as_it_is_written(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     with Records(path) as sink:

@@ -12,7 +12,10 @@ from typer.core import TyperGroup
 from rtseg.cli.options import End, Json, Model, Providers, Quiet, Start, Threads, names_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rtseg.labels.check import Checked
+    from rtseg.labels.taking import Taken
 
 _USUAL = "frames"
 
@@ -190,7 +193,8 @@ def import_(
     source: Annotated[
         Path,
         typer.Argument(
-            help="A COCO file, or the unpacked folder of CVAT's 'Segmentation mask 1.1'.", metavar="FILE_OR_FOLDER"
+            help="A COCO file, or a folder: CVAT's 'Segmentation mask 1.1', Darwin JSON, or volumes as of IVDM3Seg.",
+            metavar="FILE_OR_FOLDER",
         ),
     ],
     output: Output,
@@ -199,19 +203,32 @@ def import_(
     ] = None,
     regions: Regions = None,
     instances: Annotated[bool, typer.Option("--instances", help="A number for each object of one region.")] = False,
+    channels: Annotated[
+        str | None,
+        typer.Option(
+            help="Of volumes: which kind, or which three, pictures show; usually fat,opp,wat.", metavar="NAMES"
+        ),
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Write masks anew that DIR has already.")] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Make a folder for training from the labels of another tool. Masks that DIR has are kept without --replace."""
     from rtseg.cli.console import log_to_stderr, print_json
+    from rtseg.errors import ConfigError
     from rtseg.labels.check import check
-    from rtseg.labels.coco import read_coco
-    from rtseg.labels.cvat import read_colour_masks
+    from rtseg.labels.ivdm3seg import read_spines
 
     log_to_stderr(quiet=quiet)
-    read = read_colour_masks if source.is_dir() else read_coco
-    done = read(source, output, images=images, regions=names_of(regions), instances=instances, replace=replace)
+    read = _reader_of(source)
+    more: dict[str, Any] = {}
+    if channels is not None:
+        if read is not read_spines:
+            raise ConfigError(
+                f"--channels {channels} is for volumes (NAME_Labels.nii): {source} has none, leave it out"
+            )
+        more["channels"] = names_of(channels)
+    done = read(source, output, images=images, regions=names_of(regions), instances=instances, replace=replace, **more)
     sheet = output / "overlay.png"
     checked = check(done.data, sheet=sheet)
     if json:
@@ -230,6 +247,23 @@ def import_(
         kept = f"; {done.kept} were there and are kept: --replace writes them anew" if done.kept else ""
         _say([f"{output / 'masks'}: {done.made} made of {source}{kept}", *done.notes, str(sheet)])
         _tell_problems(checked)
+
+
+def _reader_of(source: Path) -> Callable[..., Taken]:
+    """What reads labels of that kind, by the files that a folder has."""
+    from rtseg.labels.coco import read_coco
+    from rtseg.labels.cvat import read_colour_masks
+    from rtseg.labels.darwin import read_darwin
+    from rtseg.labels.ivdm3seg import read_spines, subjects
+
+    if not source.is_dir():
+        return read_coco
+    if not (source / "labelmap.txt").exists():
+        if subjects(source):
+            return read_spines
+        if next(source.rglob("*.json"), None) is not None:
+            return read_darwin
+    return read_colour_masks
 
 
 def _say(lines: list[str]) -> None:

@@ -9,7 +9,10 @@ import typer
 
 Input: TypeAlias = Annotated[
     str,
-    typer.Argument(help="A video, a picture, a folder of pictures, 'sample', or 'synthetic:GRAPH'.", metavar="INPUT"),
+    typer.Argument(
+        help="A video, a picture, a folder of pictures, a DICOM or NIfTI scan, 'sample', or 'synthetic:GRAPH'.",
+        metavar="INPUT",
+    ),
 ]
 Background: TypeAlias = Annotated[
     str | None,

@@ -71,6 +71,13 @@ def run(
         typer.Option(help="Make whole frames by one graph; by default where the network runs on a GPU."),
     ] = None,
     hardware: Hardware = None,
+    window: Annotated[
+        str | None,
+        typer.Option(help="What of a scan is shown: lung, bone, soft, or CENTRE,WIDTH.", metavar="WINDOW"),
+    ] = None,
+    measure: Annotated[
+        bool | None, typer.Option("--measure", help="Put counts and areas of what is found into the records.")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -103,6 +110,8 @@ def run(
             focus=focus,
             fused=fused,
             hardware=hardware,
+            window=window,
+            measure=measure,
         )
     )
     stats, code = run_job(job, quiet=quiet or json)

@@ -37,13 +37,21 @@ _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)
 
 
 def open_folder(
-    folder: Path, kind: MaskKind, regions: Mapping[str, Sequence[int]], *, origin: str = "these labels"
+    folder: Path,
+    kind: MaskKind,
+    regions: Mapping[str, Sequence[int]],
+    *,
+    origin: str = "these labels",
+    group: str = ".+",
 ) -> DataSet:
-    """The set in `folder`, which is begun where there is none. ConfigError where the one there means other things."""
+    """The set in `folder`, which is begun where there is none. ConfigError where the one there means other things.
+
+    group: see `DataSet`.
+    """
     check_names(regions)
     wanted = {name: tuple(values) for name, values in regions.items()}
     ignore = (UNKNOWN,) if kind == "index" else ()
-    made = DataSet(folder=folder, name=folder.resolve().name, kind=kind, regions=wanted, ignore=ignore)
+    made = DataSet(folder=folder, name=folder.resolve().name, kind=kind, regions=wanted, ignore=ignore, group=group)
     path = folder / "data.toml"
     if path.exists():
         data = read_set(folder)
@@ -193,6 +201,7 @@ def _is_turned(path: Path) -> bool:
 
 def _toml(data: DataSet) -> str:
     regions = ", ".join(f"{_key(name)} = {list(values)}" for name, values in data.regions.items())
+    group = f"group = {_quoted(data.group)}  # pictures whose names agree in it stay together\n"
     ignore = f"ignore = {list(data.ignore)}  # pixels of this value are left out: paint what you cannot tell\n"
     return (
         "# Labelled pictures for `rtseg train` and `rtseg eval`; paths start at this file's folder.\n"
@@ -202,6 +211,7 @@ def _toml(data: DataSet) -> str:
         f"name = {_quoted(data.name)}\n"
         f'kind = "{data.kind}"\n'
         f"regions = {{ {regions} }}\n{ignore if data.ignore else ''}"
+        f"{'' if data.group == '.+' else group}"
     )
 
 

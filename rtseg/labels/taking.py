@@ -21,6 +21,8 @@ from rtseg.labels.folder import (
     read_upright_size,
     write_mask,
 )
+from rtseg.ops.arrays import U8
+from rtseg.sinks.files import encode_image, write_whole
 
 UNKNOWN_NAMES = frozenset({"ignore", "ignored", "void", "unknown"})
 """Labels of areas that say nothing; they become the value 255."""
@@ -39,13 +41,20 @@ class Taken:
 class Taker:
     """Writes pictures with masks into a folder of labels; see `rtseg.labels.folder.open_folder` for its errors.
 
-    images: the folder of the pictures. replace: also masks that are there already.
+    images: the folder of the pictures. replace: also masks that are there already. group: see `DataSet`.
     """
 
     def __init__(
-        self, folder: Path, kind: MaskKind, regions: Mapping[str, Sequence[int]], *, images: Path, replace: bool
+        self,
+        folder: Path,
+        kind: MaskKind,
+        regions: Mapping[str, Sequence[int]],
+        *,
+        images: Path,
+        replace: bool,
+        group: str = ".+",
     ) -> None:
-        self.data = open_folder(folder, kind, regions)
+        self.data = open_folder(folder, kind, regions, group=group)
         self.images, self._replace = images, replace
         self._there = pictures(folder)
         self._taken: dict[str, str] = {}
@@ -70,6 +79,15 @@ class Taker:
         stem = self._stem(name)
         if stem not in self._there:
             copy_picture(self.images / name, self.data.folder, stem)
+        write_mask(self.data, stem, values)
+        self.made += 1
+
+    def put(self, name: str, bgr: U8, values: NDArray[Any]) -> None:
+        """Write a picture that is no file yet, HxWx3, as PNG, unless it is there, and its mask: values HxW."""
+        stem = self._stem(name)
+        if stem not in self._there:
+            path = self.data.folder / "images" / f"{stem}.png"
+            write_whole(path, encode_image(bgr, path, ()))
         write_mask(self.data, stem, values)
         self.made += 1
 

@@ -139,4 +139,6 @@ def _number(value: float) -> float | None:
 
 
 def _plain(value: float | int | str | bool | None) -> float | int | str | bool | None:
-    return _number(value) if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.6g}") if math.isfinite(value) else None  # an area in mm2 may be small

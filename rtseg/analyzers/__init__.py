@@ -1,0 +1,1 @@
+"""What reads meaning off masks: numbers for the records."""
