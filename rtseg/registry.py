@@ -37,6 +37,7 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
         "regions": Entry("rtseg.segmenters.regions:RegionSegmenter"),
         "semantic": Entry("rtseg.segmenters.semantic:SemanticSegmenter"),
         "touching": Entry("rtseg.segmenters.touching:TouchingSegmenter"),
+        "queries": Entry("rtseg.segmenters.queries:QuerySegmenter"),
     },
     "filter": {
         "smooth": Entry("rtseg.filters.smooth:TemporalSmooth"),

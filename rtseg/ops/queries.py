@@ -11,7 +11,7 @@ before their masks are touched. `Kind` says whose rules apply:
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -153,12 +153,14 @@ def _assigned(
 def _painted(masks: F32, scores: F32, labels: NDArray[np.int64], threshold: float, size: Size | None) -> Found:
     if not len(masks):
         return _none(masks if size is None else enlarged(masks, size))
-    inside: Any = masks > 0
+    inside = np.empty(masks.shape, np.bool_)
+    np.greater(masks, 0, out=inside)
     areas = np.count_nonzero(inside.reshape(len(masks), -1), axis=1)
     sums = np.where(inside, sigmoid(masks), np.float32(0)).reshape(len(masks), -1).sum(axis=1, dtype=np.float32)
     scores = as_f32(scores * (sums / (areas.astype(np.float32) + np.float32(1e-6))))
     if size is not None:
-        inside = inside[:, _nearest(masks.shape[1], size[1])][:, :, _nearest(masks.shape[2], size[0])]
+        inside = np.take(inside, _nearest(masks.shape[1], size[1]), axis=1)
+        inside = np.take(inside, _nearest(masks.shape[2], size[0]), axis=2)
     kept = np.flatnonzero(inside.any(axis=(1, 2)) & (scores.astype(np.float64) >= threshold))
     ids = np.full(inside.shape[1:], -1, np.int32)
     for number, query in enumerate(kept):

@@ -50,10 +50,14 @@ class Network:
 
     def run(self, frame: Frame) -> tuple[Mapping[str, F32], Window]:
         """Every output of the card by name, float32 CxHxW, and the part of the input that the frame filled."""
+        outputs, window = self.ask(frame)
+        return {output.name: self._plane(outputs, output.name) for output in self.card.outputs}, window
+
+    def ask(self, frame: Frame) -> tuple[Mapping[str, NDArray[Any]], Window]:
+        """The same as the graph gives it: whatever outputs it has, of any shape, until the next run."""
         window = self.layout.window(frame.size)
         self.layout.write(self._picture(frame, (window.width, window.height)), window, self._tensor)
-        outputs = self._engine.run()
-        return {output.name: self._plane(outputs, output.name) for output in self.card.outputs}, window
+        return self._engine.run(), window
 
     @property
     def providers(self) -> tuple[str, ...]:
