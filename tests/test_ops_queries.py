@@ -195,9 +195,3 @@ def test_raw_logits_decide_the_instances_of_oneformer() -> None:
     masks = np.full((1, 4, 4), 0.4, np.float32)
     assert queries.instances(sure(3), masks, "oneformer").labels.size == 0
     assert queries.panoptic(sure(3), masks, "oneformer").labels.tolist() == [3]
-
-
-def test_boxes_enclose_masks_in_pixels_of_the_frame() -> None:
-    masks = np.zeros((2, 10, 20), np.uint8)
-    masks[0, 2:5, 4:9] = 255
-    np.testing.assert_array_equal(queries.boxes_of(masks, (40, 30)), [[8, 6, 18, 15], [0, 0, 0, 0]])

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.ops.arrays import F32, U8, as_f32
+from rtseg.ops.arrays import F32, as_f32
 from rtseg.ops.tensors import best_class
 
 Kind: TypeAlias = Literal["maskformer", "mask2former", "oneformer", "detr"]
@@ -176,20 +176,6 @@ def _none(planes: F32) -> Found:
 def _rounded(scores: F32) -> F32:
     """To six digits, as transformers gives them."""
     return as_f32(np.round(scores.astype(np.float64), 6).astype(np.float32))
-
-
-def boxes_of(masks: U8, size: Size) -> F32:
-    """Boxes of masks NxHxW in pixels of a picture of `size`: float32 Nx4, x0 y0 x1 y1, zeros for empty masks."""
-    columns, rows = masks.any(axis=1), masks.any(axis=2)
-    sides = (
-        columns.argmax(axis=1),
-        rows.argmax(axis=1),
-        columns.shape[1] - columns[:, ::-1].argmax(axis=1),
-        rows.shape[1] - rows[:, ::-1].argmax(axis=1),
-    )
-    step = np.array([size[0] / masks.shape[2], size[1] / masks.shape[1]] * 2, np.float32)
-    boxes = np.stack(sides, axis=1).astype(np.float32) * step
-    return as_f32(np.where(columns.any(axis=1)[:, None], boxes, np.float32(0)))
 
 
 def softmax(logits: F32) -> F32:

@@ -11,6 +11,7 @@ from rtseg.cards import Card, CardQueries
 from rtseg.errors import ModelRejected
 from rtseg.ops import queries
 from rtseg.ops.arrays import F32
+from rtseg.ops.instances import boxes_of
 from rtseg.ops.queries import Found, Thresholds
 from rtseg.ops.tensors import is_sound
 from rtseg.segmenters import BoundEngine, Network
@@ -109,7 +110,9 @@ class QuerySegmenter:
         else:
             inside = np.asarray(found.ids[None] == found.numbers[:, None, None])
         masks = np.negative(inside.view(np.uint8))  # 1 becomes 255
-        boxes = queries.boxes_of(masks, (frame.size.width, frame.size.height))
+        step = np.array([frame.size.width / masks.shape[2], frame.size.height / masks.shape[1]] * 2, np.float32)
+        boxes = boxes_of(masks) * step
+        boxes[~inside.any(axis=(1, 2))] = 0  # wholly under others
         return Instances(masks, boxes, found.labels, found.scores, self.names, frame.pts, frame.size)
 
     def _panoptic(self, found: Found, frame: Frame) -> Panoptic:
