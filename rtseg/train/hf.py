@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from rtseg import store
-from rtseg.cards import Card, CardOutput, CardQueries, Task
+from rtseg.cards import Card, CardOutput, CardQueries, Task, read_card
 from rtseg.engine import OrtEngine
 from rtseg.errors import ConfigError, ModelRejected, RtsegError
 from rtseg.train.export import TOLERANCE, trace, write_card
@@ -84,9 +84,10 @@ def export_checkpoint(
         inputs[_TOKENS] = torch.tensor([tokens[task]])
     module = Traced(model, architecture.outputs).eval()
     trials = _trials(inputs, picture.mean, picture.std)
-    before = [_answers(module, trial, folder) for trial in trials] if half else []
+    wanted = before = [_answers(module, trial, folder) for trial in trials]
     if half:
         _halve_weights(module)
+        wanted = [_answers(module, trial, folder) for trial in trials]
     graph = to_graph(module, inputs, architecture, folder)
     if half:
         keep_in_half(graph)
@@ -95,13 +96,12 @@ def export_checkpoint(
     part = path.with_suffix(".part.onnx")
     onnx.save(graph, part)
     try:
-        wanted = [_answers(module, trial, folder) for trial in trials]
         differences = compare(part, architecture.outputs, trials, wanted)
         _check(differences, folder)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    halved = max((_largest(a, b) for a, b in zip(before, wanted, strict=True)), default=None) if half else None
+    halved = max(_largest(a, b) for a, b in zip(before, wanted, strict=True)) if half else None
     worst = max(differences.values())
     card = Card(
         name=path.stem,
@@ -117,8 +117,9 @@ def export_checkpoint(
         metrics={"parity": float(f"{worst:.2g}")},
         queries=_queries(architecture, task, fuse, tokens),
     )
-    (output / f"{path.stem}.toml").write_text(write_card(card), encoding="utf-8")
-    return HfExport(card, path, differences, halved)
+    written = output / f"{path.stem}.toml"
+    written.write_text(write_card(card), encoding="utf-8")
+    return HfExport(read_card(written), path, differences, halved)
 
 
 def to_graph(
@@ -140,7 +141,7 @@ def to_graph(
 
 def _follow(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> onnx.ModelProto:
     """By torch's newer exporter, which prints what it does."""
-    os.environ.setdefault("TRANSFORMERS_DISABLE_TORCH_CHECK", "1")
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it says that torchvision is missing
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         program = torch.onnx.export(
             module,
