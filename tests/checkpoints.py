@@ -125,9 +125,11 @@ def enliven(model: nn.Module) -> None:
                 module.bias.zero_()
                 last = module
             elif name.endswith(("k_proj", "q_proj")):
-                module.weight.mul_(6)
+                module.weight.mul_(1 if "bbox" in name else 6)
             elif name.startswith("detr.") and name.endswith(("v_proj", "o_proj", "out_proj")):
                 module.weight.mul_(4)  # else the queries of so shallow a decoder hardly differ
+            elif name == "mask_head.conv1.conv":
+                module.weight[:, 64:].mul_(60)  # what each query attends to, beside what all of them see
             elif name == "mask_head.output_conv":
                 last = module
         if last is None:

@@ -19,6 +19,7 @@ def original(kind: Kind, task: str, classes: F32, masks: F32, **options: Any) ->
     pytest.importorskip("transformers", reason="the original is in rtseg[segformer]")
     import torch
 
+    torch.set_num_threads(1)  # planes are small, and threads wait for each other
     name = {"maskformer": "MaskFormer", "mask2former": "Mask2Former", "oneformer": "OneFormer", "detr": "Detr"}[kind]
     module = importlib.import_module(f"transformers.models.{kind}.image_processing_pil_{kind}")
     processor = object.__new__(getattr(module, f"{name}ImageProcessorPil"))

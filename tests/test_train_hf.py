@@ -57,7 +57,7 @@ def frames(count: int) -> list[Frame]:
     found = []
     for seed in range(count):
         chance = np.random.default_rng(seed)
-        width, height = (int(side) * 2 for side in chance.integers(40, 90, 2))
+        width, height = (int(side) * 2 for side in chance.integers(30, 70, 2))
         patches = chance.integers(0, 230, (height // 20 + 1, width // 20 + 1, 3)).repeat(20, axis=0).repeat(20, axis=1)
         noise = chance.integers(0, 25, (height, width, 3))
         found.append(Frame.from_rgb((patches[:height, :width] + noise).astype(np.uint8), index=seed, pts=seed))
@@ -93,15 +93,16 @@ def test_on_twenty_pictures_outputs_and_segments_are_those_of_transformers(
 ) -> None:
     model, done = checkpoints(kind)
     assert done.difference < 1e-3
-    engine = Recording(store.verify(done.card), shapes={"pixel_values": (1, 3, 64, 96)})
+    engine = Recording(store.verify(done.card), shapes={"pixel_values": done.card.input.shape})
     segments, worst = dict.fromkeys(hf.TASKS, 0), 0.0
     for frame in frames(20):
         size = (frame.size.width, frame.size.height)
         for task in hf.TASKS:
             card = with_queries(done.card, task=task, resolution="frame")
             result = QuerySegmenter(card, engine)(frame)
-            right = torch_outputs(model, engine.taken, list(engine.given))
-            worst = max(worst, *(float(np.abs(engine.given[name] - right[name]).max()) for name in right))
+            if kind == "oneformer" or task == hf.TASKS[0]:  # others are not told their task
+                right = torch_outputs(model, engine.taken, list(engine.given))
+                worst = max(worst, *(float(np.abs(engine.given[name] - right[name]).max()) for name in right))
             assert card.queries is not None
             classes, masks = (engine.given[name][0] for name in (card.queries.classes, card.queries.masks))
             options: dict[str, Any] = {} if task == "semantic" else dict(LOOSE)
