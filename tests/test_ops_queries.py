@@ -151,3 +151,10 @@ def test_raw_logits_decide_the_instances_of_oneformer() -> None:
     masks = np.full((1, 4, 4), 0.4, np.float32)
     assert queries.instances(sure(3), masks, "oneformer").labels.size == 0
     assert queries.panoptic(sure(3), masks, "oneformer").labels.tolist() == [3]
+
+
+def test_where_no_query_is_likely_the_least_unlikely_decides() -> None:
+    masks = np.stack([np.full((4, 4), -30, np.float32), np.full((4, 4), -25, np.float32)])
+    assert (queries.semantic(sure(3, 5), masks, "maskformer") == 5).all()
+    found = queries.panoptic(sure(3, 5), masks, "detr", thresholds=Thresholds(0.5, 0.0, 0.8))
+    assert found.labels.tolist() == [5]
