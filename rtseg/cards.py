@@ -10,11 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from rtseg.errors import ModelNotFound, ModelRejected
 from rtseg.ops.colour import Matrix
+from rtseg.ops.queries import Kind as QueryKind
 
 Triple = tuple[float, float, float]
 Positive = Annotated[float, Field(gt=0)]
 Side = Annotated[int, Field(gt=0, le=8192)]
 Name = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f\x7f]{1,64}$")]  # names end up in the names of files
+Task = Literal["semantic", "instance", "panoptic"]
+Share = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -78,6 +81,38 @@ class CardDetection(BaseModel):
     most: Annotated[int, Field(gt=0, le=1000)] = 300
 
 
+class CardQueries(BaseModel):
+    """How a network of the "queries" family says its segments, and which of them count.
+
+    kind: whose rules `rtseg.ops.queries` applies. classes, masks: the outputs with class logits, 1xQx(C+1), "no object"
+    last, and mask logits, 1xQxhxw. task: what is made of them. threshold: the score that a segment must exceed.
+    mask_threshold, overlap_mask_area_threshold: see `rtseg.ops.queries.Thresholds`. fuse: names whose segments are
+    one, such as sky ("panoptic"). overlapping: whether instances are whole where others cover them, for kinds that
+    let them. resolution: where segments are decided, at the size of the network's masks or of the frame. tokens: task
+    -> what a network that is told its task takes in its input `tokens_input`, int64 1xN; empty for all others.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    kind: QueryKind
+    classes: str
+    masks: str
+    task: Task = "panoptic"
+    threshold: Share = 0.5
+    mask_threshold: Share = 0.5
+    overlap_mask_area_threshold: Share = 0.8
+    fuse: tuple[Name, ...] = ()
+    overlapping: bool = False
+    resolution: Literal["masks", "frame"] = "masks"
+    tokens_input: str = "task_inputs"
+    tokens: dict[Task, Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.tokens and self.task not in self.tokens:
+            raise ValueError(f"tokens has none for the task {self.task!r}, only for {sorted(self.tokens)}")
+        return self
+
+
 class Card(BaseModel):
     """Everything about a model but its weights.
 
@@ -86,13 +121,13 @@ class Card(BaseModel):
     had, None if nowhere. data: what they were trained on, with its terms. recipe: SHA-256 of what they were trained by,
     for our own. detection: thresholds of detectors. names: of the regions or classes, in order. palette: name ->
     "#rrggbb". metrics: published or measured figures. external: file -> sha256 of weights that the graph keeps outside
-    itself, beside it; usually none.
+    itself, beside it; usually none. queries: of the "queries" family, and of no other.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
     description: str
-    family: Literal["regions", "semantic", "touching", "yolo", "yolox"]
+    family: Literal["regions", "semantic", "touching", "yolo", "yolox", "queries"]
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.onnx$")]
     sha256: Sha256
     licence: str
@@ -107,12 +142,19 @@ class Card(BaseModel):
     palette: dict[str, Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]] = {}
     metrics: dict[str, float | str] = {}
     external: dict[str, Sha256] = {}
+    queries: CardQueries | None = None
     _folder: Path | None = PrivateAttr(default=None)
 
     @property
     def folder(self) -> Path | None:
         """Where the card was read from; None for a card made in memory."""
         return self._folder
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """Names of everything that the graph takes."""
+        told = {self.queries.tokens_input} if self.queries is not None and self.queries.tokens else set()
+        return frozenset({self.input.name, *told})
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -130,9 +172,23 @@ class Card(BaseModel):
                 'the family "yolo" has an output of rows and may have one of prototypes, "yolox" has one of rows; '
                 "neither has regions"
             )
+        if (self.family == "queries") != (self.queries is not None):
+            raise ValueError('the family "queries" has a table [queries], and no other family has')
+        if self.queries is not None:
+            self._check_queries(self.queries, regions)
         if self.family == "regions" and sorted(regions) != sorted(self.names):
             raise ValueError(f"each of names {list(self.names)} must be a region of one output, not {regions}")
         return self
+
+    def _check_queries(self, queries: CardQueries, regions: list[str]) -> None:
+        found = sorted(output.name for output in self.outputs)
+        if regions or found != sorted((queries.classes, queries.masks)):
+            wanted = f"{queries.classes!r} and {queries.masks!r}"
+            raise ValueError(f'the family "queries" has the outputs {wanted}, without regions, not {found}')
+        if self.input.fit != "stretch":
+            raise ValueError(f'the family "queries" takes fit = "stretch", not {self.input.fit!r}')
+        if strangers := sorted(set(queries.fuse) - set(self.names)):
+            raise ValueError(f"queries.fuse has {strangers}, which are not among names")
 
 
 def read_card(path: Path) -> Card:

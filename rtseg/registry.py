@@ -41,6 +41,7 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
         "touching": Entry("rtseg.segmenters.touching:TouchingSegmenter"),
         "yolo": Entry("rtseg.segmenters.yolo:YoloSegmenter"),
         "yolox": Entry("rtseg.segmenters.yolo:YoloSegmenter"),
+        "queries": Entry("rtseg.segmenters.queries:QuerySegmenter"),
     },
     "filter": {
         "smooth": Entry("rtseg.filters.smooth:TemporalSmooth"),

@@ -192,8 +192,9 @@ def _beside(path: Path, tensor: TensorProto) -> str:
 def _check_ports(path: Path, graph: GraphProto, card: Card) -> None:
     constants = {tensor.name for tensor in graph.initializer}  # older exporters list weights as inputs as well
     inputs = {port.name: _shape(port) for port in graph.input if port.name not in constants}
-    if set(inputs) != {card.input.name}:
-        raise ModelRejected(f"{path} has the inputs {sorted(inputs)}; the card {card.name!r} says {card.input.name!r}")
+    if set(inputs) != card.inputs:
+        wanted = " and ".join(map(repr, sorted(card.inputs)))
+        raise ModelRejected(f"{path} has the inputs {sorted(inputs)}; the card {card.name!r} says {wanted}")
     if not _fits(inputs[card.input.name], card.input.shape):
         raise ModelRejected(f"{path} takes {inputs[card.input.name]}; the card {card.name!r} says {card.input.shape}")
     outputs = {port.name: _shape(port) for port in graph.output}
@@ -208,6 +209,9 @@ def _check_ports(path: Path, graph: GraphProto, card: Card) -> None:
                     f"{path}: output {output.name!r} is {shape}; the card {card.name!r} needs {sides} sides there"
                 )
             continue
+        if card.queries is not None:
+            _check_query_output(path, output.name, shape, card)
+            continue
         least = max(output.regions.values(), default=0) + 1 if card.family != "semantic" else len(card.names)
         channels = shape[1] if shape and len(shape) == 4 else None
         exact = card.family == "semantic"
@@ -216,6 +220,13 @@ def _check_ports(path: Path, graph: GraphProto, card: Card) -> None:
                 f"{path}: output {output.name!r} is {shape}; the card {card.name!r} needs 1xCxHxW with "
                 f"{'' if exact else 'at least '}{least} channels"
             )
+
+
+def _check_query_output(path: Path, name: str, shape: tuple[int | None, ...] | None, card: Card) -> None:
+    wanted = f"1xQx{len(card.names) + 1}" if card.queries and name == card.queries.classes else "1xQxhxw"
+    rank = 3 if wanted != "1xQxhxw" else 4
+    if shape and (len(shape) != rank or (rank == 3 and shape[2] not in (None, len(card.names) + 1))):
+        raise ModelRejected(f"{path}: output {name!r} is {shape}; the card {card.name!r} needs {wanted}")
 
 
 def _shape(port: ValueInfoProto) -> tuple[int | None, ...] | None:

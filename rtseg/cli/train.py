@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from rtseg.cli.options import Json
+from rtseg.errors import ConfigError
 
 RecipeFile = Annotated[Path, typer.Argument(help="A recipe, a TOML file.", metavar="RECIPE.toml")]
 Folder = Annotated[
@@ -61,7 +64,25 @@ def train(
     stderr().print(f"{done.path}: largest difference from torch {done.difference:.1e}", markup=False, soft_wrap=True)
 
 
-def export(
+class _RecipeFirst(TyperGroup):
+    """`rtseg export recipe.toml` is `rtseg export recipe recipe.toml`, as it was before there was another kind."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, "-h", "--help"):
+            args = ["recipe", *args]
+        return super().parse_args(ctx, args)
+
+
+export = typer.Typer(
+    cls=_RecipeFirst,
+    help="Networks as ONNX files with cards: of a recipe's run, or of a checkpoint of transformers.",
+    no_args_is_help=True,
+    epilog="Example: rtseg export recipe.toml --run runs/mine -o models/",
+)
+
+
+@export.command("recipe", epilog="Example: rtseg export recipe.toml --run runs/mine -o models/")
+def export_recipe(
     recipe: RecipeFile,
     run: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/NAME.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for NAME.onnx and NAME.toml.")] = None,
@@ -83,6 +104,46 @@ def export(
         stdout().print(
             f"{done.path}: largest difference from torch {done.difference:.1e}", markup=False, soft_wrap=True
         )
+
+
+@export.command("hf", epilog="Example: rtseg export hf mask2former/ -o models/ --size 512x288")
+def export_hf(
+    folder: Annotated[Path, typer.Argument(help="With config.json, preprocessor_config.json, model.safetensors.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for NAME.onnx and NAME.toml.")],
+    size: Annotated[
+        str | None, typer.Option(help="WxH of the input; default as the checkpoint's, for 16:9.", metavar="WxH")
+    ] = None,
+    half: Annotated[bool, typer.Option("--half", help="Keep weights in 16 bits: half the file.")] = False,
+    task: Annotated[
+        Literal["semantic", "instance", "panoptic"], typer.Option(help="What networks with queries make.")
+    ] = "panoptic",
+    fuse: Annotated[str, typer.Option(help="Classes whose segments are one, such as sky,road.")] = "",
+    json: Json = False,
+) -> None:
+    """Write a checkpoint of transformers as ONNX with a card, compared with the original."""
+    from rtseg.cli.console import print_json, stdout
+
+    with _needs("export"):
+        from rtseg.train.hf import export_checkpoint
+
+    fused = tuple(name.strip() for name in fuse.split(",") if name.strip())
+    done = export_checkpoint(folder, output, size=_size(size), half=half, task=task, fuse=fused)
+    if json:
+        values = {"name": done.card.name, "path": done.path, "difference": done.difference, "halved": done.halved}
+        print_json({**values, "differences": dict(done.differences)})
+        return
+    stdout().print(f"{done.path}: largest difference from torch {done.difference:.1e}", markup=False, soft_wrap=True)
+    if done.halved is not None:
+        stdout().print(f"16 bits changed outputs by {done.halved:.1e} at most", markup=False, soft_wrap=True)
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", text)
+    if found is None:
+        raise ConfigError(f"--size is {text!r}: give width and height in pixels, such as 512x288")
+    return int(found[1]), int(found[2])
 
 
 @contextlib.contextmanager

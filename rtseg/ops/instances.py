@@ -45,7 +45,7 @@ def separate(interior: U8, border: U8, *, least: int = 6) -> Separated:
     areas = np.bincount(ids.ravel(), minlength=len(kept) + 1)[1:]
     sums = np.bincount(ids.ravel(), weights=interior.ravel(), minlength=len(kept) + 1)[1:]
     masks = np.where(ids[None] == np.arange(1, len(kept) + 1)[:, None, None], np.uint8(255), np.uint8(0))
-    boxes = _boxes(masks)
+    boxes = boxes_of(masks)
     scores = (sums / np.maximum(areas, 1) / 255).astype(np.float32) * _solidity(masks, boxes)
     return Separated(masks, boxes, scores)
 
@@ -73,7 +73,8 @@ def _solidity(masks: U8, boxes: F32) -> F32:
     return np.array(found, np.float32)
 
 
-def _boxes(masks: U8) -> F32:
+def boxes_of(masks: U8) -> F32:
+    """What encloses each of NxHxW: float32 Nx4, x0 y0 x1 y1 in pixels of the masks; of an empty one, the whole."""
     columns, rows = masks.max(axis=1) > 0, masks.max(axis=2) > 0
     x0, y0 = columns.argmax(axis=1), rows.argmax(axis=1)
     x1 = columns.shape[1] - columns[:, ::-1].argmax(axis=1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,22 +92,27 @@ def export(
 
 def to_onnx(deployed: nn.Module, size: tuple[int, int], names: Sequence[str]) -> onnx.ModelProto:
     """A module on RGB 0..1 as a slim ONNX graph with the input `image`, 1x3xHxW; weights keep their names."""
-    example = torch.zeros(1, 3, size[1], size[0])
+    model = trace(deployed, {"image": torch.zeros(1, 3, size[1], size[0])}, names)
+    fold_shifts(model)
+    return model
+
+
+def trace(module: nn.Module, inputs: Mapping[str, torch.Tensor], names: Sequence[str]) -> onnx.ModelProto:
+    """A module as a slim ONNX graph with inputs of these names and shapes, and outputs of these `names`."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter announces its successor, which loses the names of weights
         torch.onnx.export(
-            deployed,
-            (example,),
+            module,
+            tuple(inputs.values()),
             buffer,  # type: ignore[arg-type] # a file object is allowed, the stubs forgot it
             dynamo=False,
             opset_version=OPSET,
-            input_names=["image"],
+            input_names=list(inputs),
             output_names=list(names),
         )
     model: onnx.ModelProto = onnxslim.slim(onnx.load_model_from_string(buffer.getvalue()))
     model.producer_name = "rtseg"
-    fold_shifts(model)
     return model
 
 
@@ -245,7 +250,8 @@ def make_card(recipe: Recipe, path: Path, *, planes: bool, metrics: dict[str, fl
 def write_card(card: Card) -> str:
     """A card as the TOML that `read_card` reads."""
     values = card.model_dump(exclude_defaults=True)
-    tables = {key: values.pop(key) for key in ("input", "palette", "metrics", "external") if key in values}
+    kinds = ("input", "queries", "palette", "metrics", "external")
+    tables = {key: values.pop(key) for key in kinds if key in values}
     outputs = values.pop("outputs")
     lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
     lines += ["", "[input]", *(f"{key} = {_toml(value)}" for key, value in tables.pop("input").items())]
