@@ -142,6 +142,12 @@ def test_a_part_without_pictures_is_an_error(rtseg: Rtseg, labelled: Path, tmp_p
     assert "--part all" in result.error()
 
 
+def test_the_help_names_what_data_may_be(rtseg: Rtseg) -> None:
+    text = rtseg("eval", "--help").out
+    assert "COCO" in text
+    assert "[]" not in text  # what the markup of the help would make of [[data]]
+
+
 def test_nothing_to_measure_is_an_error(rtseg: Rtseg) -> None:
     result = rtseg("eval", "--model", "portrait")
     assert result.code == 2
@@ -221,6 +227,13 @@ def test_names_that_do_not_match_are_said(rtseg: Rtseg, cells: Path) -> None:
     result = rtseg("eval", "--model", "portrait", "--data", cells / "labels.json")
     assert result.code == 2
     assert "none of the models gives nucleus or tissue, which 'labels' labels (portrait: person)" in result.error()
+
+
+def test_a_name_that_is_only_spelled_differently_is_pointed_out(rtseg: Rtseg, tmp_path: Path) -> None:
+    path = write_coco(tmp_path, {"a": []}, panoptic=True, categories={"sky": False, "Per-son": True})
+    result = rtseg("eval", "--model", "portrait", "--data", path)
+    assert result.code == 2
+    assert 'region = "Per-son", names = ["person"]' in result.error()
 
 
 def test_a_video_is_measured_by_its_alphas(rtseg: Rtseg, tmp_path: Path) -> None:

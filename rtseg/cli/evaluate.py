@@ -43,7 +43,7 @@ def evaluate(
         list[Path] | None,
         typer.Option(
             help="A folder with images/ and masks/ (or alpha/), or videos/ and alphas/; a COCO JSON file; or a TOML "
-            "file with [[data]], [[coco]], [[mattes]] and [[clips]]; may be repeated.",
+            "file of sets and clips; may be repeated.",
             metavar="PATH",
         ),
     ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,10 +71,18 @@ def _check_names(cards: Sequence[Card], title: str, regions: Sequence[str], plan
     if any(plan.options.names_for(region, card) for card in cards for region in regions):
         return
     known = "; ".join(f"{card.name}: {_some(card.names)}" for card in cards)
+    pairs = [(region, name) for region in regions for card in cards for name in card.names]
+    near = next((pair for pair in pairs if _plain(pair[0]) == _plain(pair[1])), None)
+    hint = f' (such as region = "{near[0]}", names = ["{near[1]}"])' if near else ""
     raise ConfigError(
         f"none of the models gives {_some(regions, last=' or ')}, which {title!r} labels ({known}): "
-        "choose another model, or say in an [[eval.alias]] what the models call it"
+        f"choose another model, or say in an [[eval.alias]] what the models call it{hint}"
     )
+
+
+def _plain(name: str) -> str:
+    """A name without what sets spell differently: capitals, hyphens, spaces."""
+    return re.sub(r"[\W_]+", "", name).casefold()
 
 
 def _some(names: Sequence[str], *, last: str = ", ", many: int = 12) -> str:
