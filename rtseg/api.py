@@ -35,6 +35,8 @@ def run(
     focus: bool | None = None,
     fused: bool | None = None,
     hardware: str | None = None,
+    prompts: str | Sequence[str] | None = None,
+    threshold: float | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[Stats], None] | None = None,
 ) -> Stats:
@@ -66,6 +68,8 @@ def run(
         focus=focus,
         fused=fused,
         hardware=hardware,
+        prompts=prompts,
+        threshold=threshold,
     )
     return build(configured).run(stop=stop, progress=progress)
 
@@ -79,6 +83,8 @@ def load_pipeline(
     filters: str | None = None,
     providers: Sequence[str] | None = None,
     threads: int | None = None,
+    prompts: str | Sequence[str] | None = None,
+    threshold: float | None = None,
 ) -> Pipeline:
     """A pipeline for frames of one's own: call it with a `Frame`, it gives an `Output`.
 
@@ -94,5 +100,7 @@ def load_pipeline(
         filters=filters,
         providers=providers,
         threads=threads,
+        prompts=prompts,
+        threshold=threshold,
     )
     return build_pipeline(configured, pictures=False)

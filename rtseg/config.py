@@ -86,7 +86,9 @@ class ModelOptions(Section):
     adaptive: whether frames that hardly differ from an earlier one take its mask. focus: whether the network of a matte
     sees the part of the frame where the subject is. fused: whether whole frames are made by one graph; None for where
     the network runs on a device and it can be. half: 16-bit floats, with TensorRT. device: which GPU, from 0.
-    cuda_graph: whether a GPU replays its kernels as one; not where a test shows it cannot.
+    cuda_graph: whether a GPU replays its kernels as one; not where a test shows it cannot. prompts: what a model that
+    reads looks for, in place of what its card names. threshold: from which probability on its masks are 255, else 0;
+    None for soft masks.
     """
 
     name: str = "portrait"
@@ -99,6 +101,8 @@ class ModelOptions(Section):
     half: bool | None = None
     device: Annotated[int, Field(ge=0)] | None = None
     cuda_graph: bool | None = None
+    prompts: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 class SmoothFilter(Section):

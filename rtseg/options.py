@@ -58,12 +58,15 @@ def configure(
     focus: bool | None = None,
     fused: bool | None = None,
     hardware: str | None = None,
+    prompts: str | Sequence[str] | None = None,
+    threshold: float | None = None,
 ) -> Config:
     """A run from options, over those of a file if there is one. Raises ConfigError.
 
     input: a video, a picture, a folder of pictures, "sample", "synthetic:GRAPH", or a list of pictures. output: a
     video, a folder, or a picture for a picture. overlay: "road", "all" or names joined by commas. filters: names
-    joined by commas, or "none". hardware: what decodes a video, "none", "auto" or a device such as "cuda". Where
+    joined by commas, or "none". hardware: what decodes a video, "none", "auto" or a device such as "cuda".
+    prompts: what a model that reads looks for, a list or joined by commas. threshold: 0 to 1, for its masks. Where
     neither file nor options name a model it is "portrait", or "road" for an overlay without a background; where no
     effect is named and there is an output, portrait blurs the background and any other model gets an overlay of all
     it knows.
@@ -85,6 +88,8 @@ def configure(
             adaptive=adaptive,
             focus=focus,
             fused=fused,
+            prompts=_split(prompts) if isinstance(prompts, str) else prompts if prompts is None else tuple(prompts),
+            threshold=threshold,
         ),
         filters=None if filters is None else _filters(filters),
         effects=effects,

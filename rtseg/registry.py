@@ -37,6 +37,8 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
         "regions": Entry("rtseg.segmenters.regions:RegionSegmenter"),
         "semantic": Entry("rtseg.segmenters.semantic:SemanticSegmenter"),
         "touching": Entry("rtseg.segmenters.touching:TouchingSegmenter"),
+        "recurrent": Entry("rtseg.segmenters.recurrent:RecurrentSegmenter"),
+        "prompted": Entry("rtseg.segmenters.prompted:PromptedSegmenter", extra="prompts"),
     },
     "filter": {
         "smooth": Entry("rtseg.filters.smooth:TemporalSmooth"),

@@ -75,7 +75,7 @@ def test_a_card_holds_what_its_file_says(tmp_path: Path) -> None:
         ('file = "night.onnx"', 'file = "../night.onnx"', "file: String should match"),
         ('file = "night.onnx"', 'file = "night.pkl"', "file: String should match"),
         ("0" * 64, "0" * 63, "sha256: String should match"),
-        ('"regions"', '"boxes"', "family: Input should be 'regions', 'semantic' or 'touching'"),
+        ('"regions"', '"boxes"', "family: Input should be 'regions', 'semantic', 'touching'"),
         ('source = "Made up"', 'sauce = "Made up"', "source: Field required; sauce: Extra inputs"),
         ('source = "Made up"', 'source = "x"\nurl = "http://example.com/a.onnx"', "url: String should match"),
         ("[256, 144]", "[256, 0]", "input.size.1: Input should be greater than 0"),

@@ -17,10 +17,12 @@ from rtseg.cli.options import (
     Json,
     Model,
     Overlay,
+    Prompts,
     Providers,
     Quiet,
     Start,
     Threads,
+    Threshold,
     names_of,
 )
 
@@ -71,6 +73,8 @@ def run(
         typer.Option(help="Make whole frames by one graph; by default where the network runs on a GPU."),
     ] = None,
     hardware: Hardware = None,
+    prompts: Prompts = None,
+    threshold: Threshold = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -103,6 +107,8 @@ def run(
             focus=focus,
             fused=fused,
             hardware=hardware,
+            prompts=prompts,
+            threshold=threshold,
         )
     )
     stats, code = run_job(job, quiet=quiet or json)

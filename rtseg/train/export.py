@@ -245,7 +245,11 @@ def make_card(recipe: Recipe, path: Path, *, planes: bool, metrics: dict[str, fl
 def write_card(card: Card) -> str:
     """A card as the TOML that `read_card` reads."""
     values = card.model_dump(exclude_defaults=True)
-    tables = {key: values.pop(key) for key in ("input", "palette", "metrics", "external") if key in values}
+    tables = {
+        key: values.pop(key)
+        for key in ("input", "palette", "metrics", "external", "text", "recurrent")
+        if key in values
+    }
     outputs = values.pop("outputs")
     lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
     lines += ["", "[input]", *(f"{key} = {_toml(value)}" for key, value in tables.pop("input").items())]
