@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import graphs
 import numpy as np
 import pytest
+from commands import PATTERN, runner
 from fakes import plain_frame
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
@@ -29,6 +31,7 @@ from rtseg.pipeline import Pipeline
 from rtseg.segmenters.prompted import PromptedSegmenter
 from rtseg.segmenters.text import TextEncoder, check_prompts
 from rtseg.store import check_graph
+from rtseg.streams import open_scheduler
 from rtseg.types import Frame, Regions, Segmenter
 
 tokenizers = pytest.importorskip("tokenizers", reason="prompts need the extra `prompts`")
@@ -260,6 +263,15 @@ def test_a_refused_prompt_leaves_the_old_ones(card: Card) -> None:
     assert halves(segmenter) == {"cat": (LIKELY, LIKELY)}
 
 
+def test_streams_of_a_scheduler_have_prompts_of_their_own(card: Card) -> None:
+    with open_scheduler(ModelOptions(), card=card, parallel=1) as scheduler:
+        one, other = (build_segmenter(ModelOptions(), card, engine=scheduler.stream()) for _ in range(2))
+        assert isinstance(one, PromptedSegmenter)
+        one.prompts = ("dog", "sky")
+        assert halves(one) == {"dog": (FAINT, SURE), "sky": (FAINT, FAINT)}
+        assert halves(other) == {"cat": (LIKELY, LIKELY)}
+
+
 def test_empty_claims_nothing_of_what_is_asked(card: Card) -> None:
     segmenter = made(card, prompts=("dog", "sky"))
     empty = segmenter.empty(plain_frame(3))
@@ -447,6 +459,35 @@ def test_prompts_are_names_wherever_names_are_asked_for(card: Card) -> None:
     assert pipeline(plain_frame(size=(64, 36))).segmentation.names == ("dog", "sky")
     with pytest.raises(ConfigError, match="'dog'"):
         build_pipeline(parse_config({"effects": effects}), card=card)
+
+
+def test_the_command_line_looks_for_prompts(card: Card, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from rtseg.train.export import write_card
+
+    path = tmp_path / "asked.toml"
+    path.write_text(write_card(card))
+    rtseg = runner(capsys)
+    masks, records = tmp_path / "masks", tmp_path / "records.jsonl"
+    arguments = ["--model", path, "--masks", masks, "--records", records, "--prompts", "a dog, sky", "-q"]
+    assert rtseg("run", PATTERN, *arguments, "-o", tmp_path / "out.mp4").code == 0
+    assert {file.name for file in masks.glob("000000.*")} == {"000000.a-dog.png", "000000.sky.png"}
+    mask = cv2.imread(str(masks / "000000.a-dog.png"), cv2.IMREAD_GRAYSCALE)
+    assert mask is not None
+    assert (int(mask[0, 0]), int(mask[0, -1])) == (FAINT, SURE)
+    lines = records.read_text().splitlines()
+    assert len(lines) == 5
+    assert '"a dog"' in lines[0]
+    picture = tmp_path / "in.png"
+    cv2.imwrite(str(picture), np.zeros((36, 64, 3), np.uint8))
+    solid = ("--prompts", "dog", "--threshold", 0.8, "-q")
+    assert rtseg("segment", picture, "-o", tmp_path / "solid", "--model", path, *solid).code == 0
+    mask = cv2.imread(str(tmp_path / "solid/in.png"), cv2.IMREAD_GRAYSCALE)
+    assert mask is not None
+    assert (int(mask[0, 0]), int(mask[0, -1])) == (0, 255)
+    refused = rtseg("run", PATTERN, "--model", "portrait", "--masks", masks, "--prompts", "a dog")
+    assert refused.code == 2
+    assert "'portrait' knows only person" in refused.error()
+    assert rtseg("models", "verify", path).code == 0
 
 
 def test_options_take_a_text_or_a_list() -> None:

@@ -20,6 +20,7 @@ from rtseg.engines import build_engine, build_segmenter
 from rtseg.errors import ConfigError, InferenceFailed, ModelRejected
 from rtseg.ops.arrays import F32
 from rtseg.segmenters.recurrent import RecurrentSegmenter
+from rtseg.streams import open_scheduler
 from rtseg.types import Frame, Regions, Segmenter
 
 STATES = ("r1", "r2", "r3", "r4")
@@ -133,6 +134,14 @@ def test_two_streams_share_no_state(card: Card) -> None:
     assert levels(one, [white(i) for i in range(3)]) == HALVING[:3]
     assert levels(other, [white(0)]) == HALVING[:1]
     assert levels(one, [white(3)]) == HALVING[3:4]
+
+
+def test_streams_of_a_scheduler_share_the_network_and_no_state(card: Card) -> None:
+    with open_scheduler(ModelOptions(), card=card, parallel=1) as scheduler:
+        one, other = (build_segmenter(ModelOptions(), card, engine=scheduler.stream()) for _ in range(2))
+        assert scheduler.batches == (1,)
+        assert [levels(one, [white(0)]), levels(one, [white(1)]), levels(other, [white(0)])] == [[128], [191], [128]]
+        assert levels(one, [white(2)]) == HALVING[2:3]
 
 
 def test_states_are_as_large_as_the_graph_makes_them(card: Card) -> None:
