@@ -22,8 +22,8 @@ class ConvGru(nn.Module):
         h = torch.zeros_like(x) if h is None else h.expand_as(x)
         r, z = self.gates(torch.cat([x, h], 1)).sigmoid().chunk(2, 1)
         candidate: Tensor = self.candidate(torch.cat([x, r * h], 1)).tanh()
-        kept: Tensor = (1 - z) * h
-        return kept + z * candidate
+        new: Tensor = torch.lerp(h, candidate, z)
+        return new
 
 
 class TinyGru(nn.Module):

@@ -18,13 +18,17 @@ from rtseg import store
 from rtseg.cards import Card
 from rtseg.config import ModelOptions
 from rtseg.engines import build_segmenter
-from rtseg.ops.arrays import F32
+from rtseg.ops.arrays import F32, as_f32
 from rtseg.types import Frame, Regions
 
 PAGE = (Path(__file__).parent.parent / "docs" / "mattes.md").read_text(encoding="utf-8")
 CARDS = [Card.model_validate(tomllib.loads(text)) for text in re.findall(r"^```toml\n(.*?)^```$", PAGE, re.M | re.S)]
 
-IMAGENET = np.array([[[0.485, 0.456, 0.406]], [[0.229, 0.224, 0.225]]], np.float32)
+IMAGENET: F32 = np.array([[[0.485, 0.456, 0.406]], [[0.229, 0.224, 0.225]]], np.float32)
+
+
+def stretched(found: F32) -> F32:
+    return as_f32((found - found.min()) / (found.max() - found.min()))
 
 
 def modnet(rgb: F32) -> F32:
@@ -34,24 +38,22 @@ def modnet(rgb: F32) -> F32:
 
 def birefnet(rgb: F32) -> F32:
     """BiRefNet's inference: torchvision's Normalize with ImageNet's values, the last map through a sigmoid."""
-    return 1 / (1 + np.exp(-matte((rgb / 255 - IMAGENET[0]) / IMAGENET[1])))
+    return as_f32(1 / (1 + np.exp(-matte((rgb / 255 - IMAGENET[0]) / IMAGENET[1]))))
 
 
 def isnet(rgb: F32) -> F32:
     """DIS's inference: mean 0.5, deviation 1, the first map stretched."""
-    found = matte(rgb / 255 - 0.5)
-    return (found - found.min()) / (found.max() - found.min())
+    return stretched(matte(rgb / 255 - 0.5))
 
 
 def u2net(rgb: F32) -> F32:
     """U-2-Net's test: ImageNet's values, the first map stretched."""
-    found = matte((rgb / 255 - IMAGENET[0]) / IMAGENET[1])
-    return (found - found.min()) / (found.max() - found.min())
+    return stretched(matte((rgb / 255 - IMAGENET[0]) / IMAGENET[1]))
 
 
-def matte(tensor: F32) -> F32:
+def matte(tensor: NDArray[Any]) -> F32:
     """What the stand-ins compute: the first channel and half of the last, scaled to stay a matte for MODNet."""
-    return (0.25 * tensor[..., 0] + 0.125 * tensor[..., 2] + 0.4).astype(np.float32)
+    return as_f32((0.25 * tensor[..., 0] + 0.125 * tensor[..., 2] + 0.4).astype(np.float32))
 
 
 def stand_in(path: Path, card: Card, *, others: Sequence[str] = ()) -> Path:

@@ -51,7 +51,7 @@ def painter(path: Path, *, prompts: int | str = "prompts") -> Path:
         helper.make_node("Unsqueeze", ["second", "axes"], ["strength"]),
         helper.make_node("Mul", ["strength", "right"], ["half"]),
         helper.make_node("Add", ["everywhere", "half"], ["map"]),
-        helper.make_node("ReduceMean", ["x"], ["grey"], axes=[1]),
+        helper.make_node("ReduceMean", ["x"], ["grey"], axes=[1, 2, 3]),
         helper.make_node("Mul", ["grey", "nothing"], ["gone"]),
         helper.make_node("Squeeze", ["gone", "nil"], ["flat"]),
         helper.make_node("Add", ["map", "flat"], ["y"]),
@@ -68,7 +68,7 @@ def painter(path: Path, *, prompts: int | str = "prompts") -> Path:
     return graphs.save(
         path,
         nodes,
-        inputs=[("x", (1, 3, 8, 16)), ("vectors", (prompts, WIDTH))],
+        inputs=[("x", (1, 3, "h", "w")), ("vectors", (prompts, WIDTH))],
         outputs=[("y", (prompts, 8, 16))],
         constants=constants,
     )
@@ -288,6 +288,32 @@ def test_a_letterboxed_mask_has_no_bars(tmp_path: Path) -> None:
     np.testing.assert_array_equal(result.probabilities[0, 0], [FAINT] * 4 + [SURE] * 4)
 
 
+def test_a_solid_mask_stays_solid_where_its_window_is_cut_between_pixels(tmp_path: Path) -> None:
+    asked = card_in(tmp_path, input={"name": "x", "size": (30, 20), "fit": "letterbox"})
+    result = made(asked, prompts=("dog",), threshold=0.5)(plain_frame(size=(14, 30)))
+    assert np.unique(result.probabilities).tolist() == [0, 255]
+
+
+def test_what_cannot_be_a_probability_is_refused(tmp_path: Path) -> None:
+    asked = card_in(tmp_path, outputs=[{"name": "y", "activation": "none"}])
+    with pytest.raises(InferenceFailed, match="'y'"):
+        made(asked, prompts=("dog",))(plain_frame())
+
+
+def test_a_graph_that_gives_fewer_maps_than_prompts_is_refused(tmp_path: Path) -> None:
+    """One map for all: two prompts must not share it."""
+    asked = card_in(tmp_path)
+    import onnx
+
+    model = onnx.load(tmp_path / "image.onnx")
+    model.graph.node[-1].output[0] = "each"
+    model.graph.node.append(helper.make_node("ReduceMean", ["each"], ["y"], axes=[0]))
+    onnx.save(model, tmp_path / "image.onnx")
+    asked = asked.model_copy(update={"sha256": store.sha256_of(tmp_path / "image.onnx")})
+    with pytest.raises(ModelRejected, match=r"2xHxW, one map a prompt, but it is \(1, 8, 16\)"):
+        made(asked, prompts=("dog", "cat"))(plain_frame())
+
+
 def test_infinite_logits_are_refused(card: Card) -> None:
     def infinite(_: str) -> F32:
         return np.array([np.inf, 0], np.float32)
@@ -397,6 +423,16 @@ def test_a_card_that_does_not_fit_is_refused(card: Card, key: str, value: Any, m
     wrong._folder = card.folder
     with pytest.raises(ModelRejected, match=message):
         build_segmenter(ModelOptions(), wrong)
+
+
+@pytest.mark.parametrize(("key", "value", "message"), [("width", 3, r"shape \(1, 2\)"), ("length", 9, "int64")])
+def test_a_text_graph_of_another_shape_is_refused(card: Card, key: str, value: int, message: str) -> None:
+    assert card.text is not None
+    assert card.folder is not None
+    engine = OrtEngine(card.folder / card.text.file, warmup=0)
+    wrong = card.text.model_copy(update={key: value})
+    with pytest.raises(ModelRejected, match=message):
+        TextEncoder(wrong, engine, {name: card.folder / name for name in wrong.tokenizer})("cat")
 
 
 def test_an_engine_of_another_width_is_refused(card: Card) -> None:

@@ -20,6 +20,7 @@ from rtseg.engines import build_engine, build_segmenter
 from rtseg.errors import ConfigError, InferenceFailed, ModelRejected
 from rtseg.ops.arrays import F32
 from rtseg.segmenters.recurrent import RecurrentSegmenter
+from rtseg.states import with_constants
 from rtseg.streams import open_scheduler
 from rtseg.types import Frame, Regions, Segmenter
 
@@ -227,9 +228,46 @@ def test_a_state_whose_first_frame_is_special_is_refused(tmp_path: Path) -> None
         build_engine(ModelOptions(), special)
 
 
-def test_a_constant_that_is_no_input_is_refused(tmp_path: Path) -> None:
-    from rtseg.states import with_constants
+def remembering(path: Path, nodes: Sequence[Any], *, before: Sequence[int | str], after: Sequence[int | str]) -> Card:
+    """A card of a graph x, si -> y, so, in which y is the picture's mean and so what `nodes` make of si."""
+    graphs.save(
+        path,
+        [helper.make_node("ReduceMean", ["x"], ["y"], axes=[1]), *nodes],
+        inputs=[("x", (1, 3, 16, 32)), ("si", before)],
+        outputs=[("y", (1, 1, 16, 32)), ("so", after)],
+    )
+    return card_for(
+        path,
+        input={"name": "x", "size": (32, 16)},
+        outputs=[{"name": "y", "regions": {"person": 0}}],
+        recurrent={"states": {"si": "so"}},
+    )
 
+
+def test_a_state_that_grows_is_refused(tmp_path: Path) -> None:
+    twice = helper.make_node("Concat", ["si", "si"], ["so"], axis=3)
+    growing = remembering(tmp_path / "grows.onnx", [twice], before=(1, 1, 1, "w"), after=(1, 1, 1, "v"))
+    with pytest.raises(ModelRejected, match="no fixed size"):
+        build_engine(ModelOptions(), growing)
+
+
+def test_a_state_of_another_shape_than_its_output_is_refused(tmp_path: Path) -> None:
+    """A shape that numpy would stretch without a word."""
+    mean = helper.make_node("ReduceMean", ["si"], ["so"])
+    shrinking = remembering(tmp_path / "shrinks.onnx", [mean], before=(1, 1, 4, 4), after=(1, 1, 1, 1))
+    segmenter = build_segmenter(ModelOptions(), shrinking)
+    with pytest.raises(ModelRejected, match=r"\(1, 1, 4, 4\), but it is float32 \(1, 1, 1, 1\)"):
+        segmenter(white())
+
+
+def test_constants_are_not_written_beside_outside_weights(tmp_path: Path) -> None:
+    path = running_average(tmp_path / "average.onnx")
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    with pytest.raises(ModelRejected, match="outside its file"):
+        with_constants(path, {"ratio": 0.5})
+
+
+def test_a_constant_that_is_no_input_is_refused(tmp_path: Path) -> None:
     path = running_average(tmp_path / "average.onnx")
     with pytest.raises(ModelRejected, match="no input 'zoom'"):
         with_constants(path, {"zoom": 1.0})
