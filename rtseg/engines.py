@@ -34,8 +34,10 @@ def build_segmenter(
         raise ConfigError(f"focus follows one subject, and model {card.name!r} is no matte: use --model portrait")
     kind = registry.load("segmenter", card.family)
     card = with_prompts(card, options)
-    reading = {} if card.text is None else {"encode": _text_encoder(options, card), "threshold": options.threshold}
-    segmenter: Segmenter = kind(card, build_engine(options, card) if engine is None else engine, **reading)
+    more: dict[str, Any] = {} if card.recurrent is None else {"alone": alone}
+    if card.text is not None:
+        more = {"encode": _text_encoder(options, card), "threshold": options.threshold}
+    segmenter: Segmenter = kind(card, build_engine(options, card) if engine is None else engine, **more)
     return (Focus(segmenter, every=1) if alone else Focus(segmenter)) if options.focus else segmenter
 
 

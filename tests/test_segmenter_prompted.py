@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ from rtseg.cards import Card
 from rtseg.config import Config, ModelOptions, parse_config
 from rtseg.engine import OrtEngine
 from rtseg.engines import build_engine, build_segmenter, with_prompts
-from rtseg.errors import ConfigError, InferenceFailed, ModelCorrupt, ModelNotFound, ModelRejected
+from rtseg.errors import ConfigError, DependencyMissing, InferenceFailed, ModelCorrupt, ModelNotFound, ModelRejected
 from rtseg.ops.arrays import F32
 from rtseg.options import configure
 from rtseg.pipeline import Pipeline
@@ -464,6 +465,12 @@ def test_a_tokenizer_without_marks_is_refused(card: Card) -> None:
     path.write_text("{}")
     with pytest.raises(ModelRejected, match="is no tokenizer"):
         TextEncoder(card.text, engine, {"words.json": path})
+
+
+def test_without_the_tokenizer_the_extra_is_named(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(DependencyMissing, match=r"pip install 'rtseg\[prompts\]'"):
+        build_segmenter(ModelOptions(), card)
 
 
 def test_a_card_is_prompted_or_has_no_text(card: Card) -> None:

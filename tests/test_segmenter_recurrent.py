@@ -129,6 +129,11 @@ def test_a_reset_an_epoch_and_another_size_begin_anew(card: Card) -> None:
     assert levels(segmenter, [white(epoch=1, size=(36, 64)), white(epoch=1, size=(36, 64))]) == HALVING[:2]
 
 
+def test_pictures_that_stand_alone_are_each_the_first(card: Card) -> None:
+    segmenter = build_segmenter(ModelOptions(), card, alone=True)
+    assert levels(segmenter, [white(i) for i in range(3)]) == [HALVING[0]] * 3
+
+
 def test_two_streams_share_no_state(card: Card) -> None:
     engine = build_engine(ModelOptions(), card)
     one, other = RecurrentSegmenter(card, engine), RecurrentSegmenter(card, engine.fork())

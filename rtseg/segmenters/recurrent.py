@@ -19,16 +19,16 @@ class RecurrentSegmenter:
 
     The states lie in the engine's own inputs, zeros at first: an engine belongs to one stream, so streams share none.
     They are forgotten at a reset, with another epoch or size of frames, and after a run that failed or gave no mask,
-    since what spoilt it may be in them. Raises what `RegionSegmenter` raises, and ModelRejected where a state's input
-    and output are not of one shape.
+    since what spoilt it may be in them. alone: pictures have nothing to do with each other, so each is the first.
+    Raises what `RegionSegmenter` raises, and ModelRejected where a state's input and output are not of one shape.
     """
 
-    def __init__(self, card: Card, engine: BoundEngine) -> None:
+    def __init__(self, card: Card, engine: BoundEngine, *, alone: bool = False) -> None:
         if card.recurrent is None:
             raise ModelRejected(f"card {card.name!r} has no table [recurrent]: say which outputs become which inputs")
         self.names = card.names
         self._masks = SoftMasks(card, engine)
-        self._engine = engine
+        self._engine, self._alone = engine, alone
         self._states = card.recurrent.states
         if missing := [name for name in self._states if name not in engine.inputs]:
             raise ModelRejected(f"card {card.name!r}: the graph has no input {missing[0]!r}; correct [recurrent]")
@@ -37,7 +37,7 @@ class RecurrentSegmenter:
 
     def __call__(self, frame: Frame) -> Regions:
         """The frame's regions, after those that were seen before it."""
-        if self._seen is not None and self._seen != (frame.size, frame.epoch):
+        if self._alone or (self._seen is not None and self._seen != (frame.size, frame.epoch)):
             self.reset()
         try:
             regions = self._masks(frame)
