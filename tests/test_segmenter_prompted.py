@@ -18,6 +18,7 @@ from fakes import plain_frame
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+import rtseg
 from rtseg import store
 from rtseg.adaptive import Adaptive
 from rtseg.build import build_pipeline
@@ -531,6 +532,19 @@ def test_the_command_line_looks_for_prompts(card: Card, tmp_path: Path, capsys: 
     assert refused.code == 2
     assert "'portrait' knows only person" in refused.error()
     assert rtseg("models", "verify", path).code == 0
+
+
+def test_a_pipeline_is_loaded_with_prompts_and_told_others(card: Card, tmp_path: Path) -> None:
+    """As docs/prompts.md has it: legend and tints follow."""
+    from rtseg.train.export import write_card
+
+    (tmp_path / "asked.toml").write_text(write_card(card))
+    pipeline = rtseg.load_pipeline(model=str(tmp_path / "asked.toml"), prompts=["cat"], overlay="all")
+    first = pipeline(plain_frame(0, size=(320, 180)))
+    pipeline.segmenter.prompts = ("dog", "sky")  # type: ignore[attr-defined]
+    second = pipeline(plain_frame(1, size=(320, 180)))
+    assert [first.segmentation.names, second.segmentation.names] == [("cat",), ("dog", "sky")]
+    assert not np.array_equal(first.picture.rgb, second.picture.rgb)
 
 
 def test_options_take_a_text_or_a_list() -> None:
