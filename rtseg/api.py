@@ -37,6 +37,8 @@ def run(
     hardware: str | None = None,
     window: str | None = None,
     measure: bool | None = None,
+    prompts: str | Sequence[str] | None = None,
+    threshold: float | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[Stats], None] | None = None,
 ) -> Stats:
@@ -71,6 +73,8 @@ def run(
         hardware=hardware,
         window=window,
         measure=measure,
+        prompts=prompts,
+        threshold=threshold,
     )
     return build(configured).run(stop=stop, progress=progress)
 
@@ -84,6 +88,8 @@ def load_pipeline(
     filters: str | None = None,
     providers: Sequence[str] | None = None,
     threads: int | None = None,
+    prompts: str | Sequence[str] | None = None,
+    threshold: float | None = None,
 ) -> Pipeline:
     """A pipeline for frames of one's own: call it with a `Frame`, it gives an `Output`.
 
@@ -99,5 +105,7 @@ def load_pipeline(
         filters=filters,
         providers=providers,
         threads=threads,
+        prompts=prompts,
+        threshold=threshold,
     )
     return build_pipeline(configured, pictures=False)

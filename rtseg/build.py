@@ -44,7 +44,7 @@ from rtseg.config import (
     VideoSource,
 )
 from rtseg.engine import OrtEngine
-from rtseg.engines import build_fused, build_segmenter, takes_device_frames
+from rtseg.engines import build_fused, build_segmenter, takes_device_frames, with_prompts
 from rtseg.errors import ConfigError, SourceUnreadable
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.pipeline import Pipeline
@@ -110,7 +110,7 @@ def build(config: Config, *, more_sinks: Sequence[Sink] = (), engine: StreamEngi
         raise ConfigError("nothing to write: give an output (-o out.mp4), masks, records, or [[sinks]] in the file")
     check_outputs(config)
     with contextlib.ExitStack() as opened:
-        card = store.find_card(config.model.name)
+        card = with_prompts(store.find_card(config.model.name), config.model)
         pictures = bool(more_sinks) or any(not isinstance(sink, MaskSink | RecordSink) for sink in config.sinks)
         # Held until the source has its own: FFmpeg must be on a GPU before ONNX Runtime is.
         reserved = _reserve(config)
@@ -139,7 +139,7 @@ def build_pipeline(
 
     engine: in place of one of its own, such as a stream's of a `Scheduler`, for the same card.
     """
-    card = store.find_card(config.model.name) if card is None else card
+    card = with_prompts(store.find_card(config.model.name) if card is None else card, config.model)
     alone = isinstance(config.source, ImageSource | DicomSource | NiftiSource)  # neighbouring slices are no motion
     filters = default_filters(card, alone=alone) if config.filters is None else config.filters
     effects = (default_effects(card) if pictures else ()) if config.effects is None else config.effects
@@ -155,12 +155,13 @@ def build_pipeline(
 
 def is_matte(card: Card) -> bool:
     """Whether the model gives one soft region: the subject."""
-    return card.family == "regions" and len(card.names) == 1
+    return card.family in ("regions", "recurrent") and len(card.names) == 1
 
 
 def default_filters(card: Card, *, alone: bool = False) -> tuple[FilterOptions, ...]:
-    """Soft regions are smoothed over time, unless pictures stand alone; a matte is drawn to the picture's edges."""
-    smooth = () if alone or card.family != "regions" else (SmoothFilter(),)
+    """A matte is drawn to the picture's edges; soft regions are smoothed over time, but for lone pictures and networks
+    that remember."""  # fmt: skip
+    smooth = () if alone or card.family not in ("regions", "prompted") else (SmoothFilter(),)
     return (*smooth, RefineFilter()) if is_matte(card) else smooth
 
 
@@ -210,7 +211,8 @@ def build_effect(options: EffectOptions, card: Card) -> Effect:
     effect = registry.load("effect", options.type)
     match options:
         case BackgroundEffect():
-            if "person" not in card.names and not is_matte(card) and options.regions is None:
+            kept = "person" in card.names or is_matte(card) or card.family == "prompted"
+            if not kept and options.regions is None:
                 raise ConfigError(
                     f"a background needs a person in front of it, and model {card.name!r} knows only "
                     f"{', '.join(card.names)}: use --model portrait, or name the regions to keep in a file"

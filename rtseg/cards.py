@@ -19,6 +19,8 @@ Name = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f\x7f]{1,64}$")]  # names en
 Task = Literal["semantic", "instance", "panoptic"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+GraphFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.onnx$")]
+TokenFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.(json|txt)$")]
 
 
 BORDER = "border"
@@ -56,15 +58,17 @@ class CardInput(BaseModel):
 class CardOutput(BaseModel):
     """What one output tensor, 1xCxHxW, means.
 
-    activation: what is still missing to make probabilities of it. regions: region name -> channel ("regions" and
-    "touching" families); a channel that no region names (background) is dropped. The "semantic" family has one
-    output, whose channels are the card's `names` in order, and no regions. The "yolo" and "yolox" families have the
-    output of rows, then that of mask prototypes ("yolo" only, if the network has them), and neither has regions.
+    activation: what is still missing to make probabilities of it; "minmax" stretches a channel from its least to its
+    greatest value, as saliency networks are used, so that each picture has something white in it. regions: region
+    name -> channel ("regions", "recurrent" and "touching" families); a channel that no region names (background) is
+    dropped. The "semantic" family has one output, whose channels are the card's `names` in order, and no regions; the
+    "prompted" family has one, NxHxW for N prompts, and none. The "yolo" and "yolox" families have the output of rows,
+    then that of mask prototypes ("yolo" only, if the network has them), and neither has regions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
-    activation: Literal["none", "sigmoid", "softmax"] = "none"
+    activation: Literal["none", "sigmoid", "softmax", "minmax"] = "none"
     regions: dict[str, Annotated[int, Field(ge=0)]] = {}
 
 
@@ -113,6 +117,46 @@ class CardQueries(BaseModel):
         return self
 
 
+class CardText(BaseModel):
+    """The half of a "prompted" model that reads: words to the vector that the graph of pictures takes beside its input.
+
+    file: an ONNX graph of its own, from `ids` and `mask` (int64 1xlength) to `output` (float32 1xwidth). tokenizer:
+    file -> sha256 of one `tokenizer.json`, or of a vocabulary (.json) and its merges (.txt) as CLIP has them.
+    condition: the input of the graph of pictures that takes such vectors, float32 Nxwidth for N prompts.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    file: GraphFile
+    sha256: Sha256
+    tokenizer: Annotated[dict[TokenFile, Sha256], Field(min_length=1, max_length=2)]
+    width: Annotated[int, Field(gt=0, le=65536)]
+    length: Annotated[int, Field(ge=3, le=4096)] = 77
+    ids: str = "input_ids"
+    mask: str = "attention_mask"
+    output: str = "conditional_embeddings"
+    condition: str = "conditional_embeddings"
+
+    @model_validator(mode="after")
+    def _tokenizer_is_whole(self) -> Self:
+        if sorted(Path(name).suffix for name in self.tokenizer) not in ([".json"], [".json", ".txt"]):
+            raise ValueError(
+                f"tokenizer names one .json, or a vocabulary (.json) and its merges (.txt), not {list(self.tokenizer)}"
+            )
+        return self
+
+
+class CardRecurrent(BaseModel):
+    """What a "recurrent" graph remembers from frame to frame.
+
+    states: input -> the output that becomes this input at the next frame; zeros at first. constants: input -> the one
+    number that it always holds.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    states: Annotated[dict[str, str], Field(min_length=1)]
+    constants: dict[str, float] = {}
+
+
 class Card(BaseModel):
     """Everything about a model but its weights.
 
@@ -122,13 +166,19 @@ class Card(BaseModel):
     for our own. detection: thresholds of detectors. names: of the regions or classes, in order. palette: name ->
     "#rrggbb". metrics: published or measured figures. external: file -> sha256 of weights that the graph keeps outside
     itself, beside it; usually none. queries: of the "queries" family, and of no other.
+    weights, 64 hexadecimal digits. licence: of the weights. source: who made them, from what. url: where
+    they can be had, None if nowhere. data: what they were trained on, with its terms. recipe: SHA-256 of what they
+    were trained by, for our own. names: of the regions or classes, in order. palette: name -> "#rrggbb". metrics:
+    published or measured figures. external: file -> sha256 of weights that the graph keeps outside itself, beside
+    it; usually none. text: of the "prompted" family, whose names are the prompts that it begins with. recurrent: of
+    the family of that name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
     description: str
-    family: Literal["regions", "semantic", "touching", "yolo", "yolox", "queries"]
-    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.onnx$")]
+    family: Literal["regions", "semantic", "touching", "yolo", "yolox", "queries", "recurrent", "prompted"]
+    file: GraphFile
     sha256: Sha256
     licence: str
     source: str
@@ -143,6 +193,8 @@ class Card(BaseModel):
     metrics: dict[str, float | str] = {}
     external: dict[str, Sha256] = {}
     queries: CardQueries | None = None
+    text: CardText | None = None
+    recurrent: CardRecurrent | None = None
     _folder: Path | None = PrivateAttr(default=None)
 
     @property
@@ -154,7 +206,19 @@ class Card(BaseModel):
     def inputs(self) -> frozenset[str]:
         """Names of everything that the graph takes."""
         told = {self.queries.tokens_input} if self.queries is not None and self.queries.tokens else set()
-        return frozenset({self.input.name, *told})
+        return frozenset({self.input.name, *told, *self.other_inputs})
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Every file of the model but `external` ones, with its SHA-256; the weights first."""
+        text = {} if self.text is None else {self.text.file: self.text.sha256, **self.text.tokenizer}
+        return {self.file: self.sha256, **text}
+
+    @property
+    def other_inputs(self) -> frozenset[str]:
+        """The inputs that the graph has besides the picture."""
+        recurrent = () if self.recurrent is None else (*self.recurrent.states, *self.recurrent.constants)
+        return frozenset((*recurrent, *(() if self.text is None else (self.text.condition,))))
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -163,6 +227,12 @@ class Card(BaseModel):
         if strangers := sorted(set(self.palette) - set(self.names)):
             raise ValueError(f"palette names {strangers}, which are not among names {list(self.names)}")
         regions = [region for output in self.outputs for region in output.regions]
+        if (self.text is not None) != (self.family == "prompted"):
+            raise ValueError('the family "prompted", and no other, has a table [text]')
+        if (self.recurrent is not None) != (self.family == "recurrent"):
+            raise ValueError('the family "recurrent", and no other, has a table [recurrent]')
+        if self.family == "prompted" and (len(self.outputs) != 1 or regions):
+            raise ValueError('the family "prompted" has exactly one output and no regions')
         if self.family == "semantic" and (len(self.outputs) != 1 or regions):
             raise ValueError('the family "semantic" has exactly one output and no regions')
         if self.family == "touching" and (len(self.names) != 1 or sorted(regions) != sorted((*self.names, BORDER))):
@@ -176,7 +246,7 @@ class Card(BaseModel):
             raise ValueError('the family "queries" has a table [queries], and no other family has')
         if self.queries is not None:
             self._check_queries(self.queries, regions)
-        if self.family == "regions" and sorted(regions) != sorted(self.names):
+        if self.family in ("regions", "recurrent") and sorted(regions) != sorted(self.names):
             raise ValueError(f"each of names {list(self.names)} must be a region of one output, not {regions}")
         return self
 

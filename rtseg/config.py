@@ -114,7 +114,9 @@ class ModelOptions(Section):
     sees the part of the frame where the subject is. fused: whether whole frames are made by one graph; None for where
     the network runs on a device and it can be. half: 16-bit floats, with TensorRT. device: which GPU, from 0.
     cuda_graph: whether a GPU replays its kernels as one; not where a test shows it cannot. score: what a detector's box
-    must score, in place of the card's.
+    must score, in place of the card's. prompts: what a model that
+    reads looks for, in place of what its card names. threshold: from which probability on its masks are 255, else 0;
+    None for soft masks.
     """
 
     name: str = "portrait"
@@ -128,6 +130,8 @@ class ModelOptions(Section):
     device: Annotated[int, Field(ge=0)] | None = None
     cuda_graph: bool | None = None
     score: Annotated[float, Field(ge=0, lt=1)] | None = None
+    prompts: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 class SmoothFilter(Section):

@@ -6,12 +6,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from rtseg import prebuilt, registry, store
+from rtseg import prebuilt, registry, states, store
 from rtseg.batching import batched
 from rtseg.cards import Card
 from rtseg.config import ModelOptions
 from rtseg.engine import OrtEngine
-from rtseg.errors import ConfigError
+from rtseg.errors import ConfigError, ModelRejected
 from rtseg.focus import Focus
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.pipeline import Pipeline
@@ -27,14 +27,18 @@ def build_segmenter(
 ) -> Segmenter:
     """The segmenter of the card's family around `engine`, or around the card's weights, verified, in an engine.
 
-    alone: for pictures that have nothing to do with each other. Raises ConfigError for `focus` without a matte and
-    `score` without a detector.
+    alone: for pictures that have nothing to do with each other. Raises ConfigError for `focus` without a matte, for
+    `score` without a detector, and for prompts to a model that cannot read.
     """
     if options.focus and (card.family != "regions" or len(card.names) > 1):
         raise ConfigError(f"focus follows one subject, and model {card.name!r} is no matte: use --model portrait")
     card = _scored(card, options.score)
     kind = registry.load("segmenter", card.family)
-    segmenter: Segmenter = kind(card, build_engine(options, card) if engine is None else engine)
+    card = with_prompts(card, options)
+    more: dict[str, Any] = {} if card.recurrent is None else {"alone": alone}
+    if card.text is not None:
+        more = {"encode": _text_encoder(options, card), "threshold": options.threshold}
+    segmenter: Segmenter = kind(card, build_engine(options, card) if engine is None else engine, **more)
     return (Focus(segmenter, every=1) if alone else Focus(segmenter)) if options.focus else segmenter
 
 
@@ -47,20 +51,69 @@ def _scored(card: Card, score: float | None) -> Card:
     return card.model_copy(update={"detection": card.detection.model_copy(update={"score": score})})
 
 
+def with_prompts(card: Card, options: ModelOptions) -> Card:
+    """The card with the prompts of `options` for names; ConfigError for prompts to a model that cannot read."""
+    if options.prompts is None and options.threshold is None:
+        return card
+    if card.text is None:
+        what = "prompts" if options.prompts is not None else "threshold"
+        raise ConfigError(
+            f"{what} is for models that take prompts, and {card.name!r} knows only {', '.join(card.names)}: leave it "
+            "out, or give --model the card of a CLIPSeg"
+        )
+    if options.prompts is None:
+        return card
+    check = registry.import_target("rtseg.segmenters.text:check_prompts")
+    return card.model_copy(update={"names": check(options.prompts)})
+
+
+def _text_encoder(options: ModelOptions, card: Card) -> Any:
+    """What reads the prompts, on the CPU: once a prompt, and not in the stream's thread."""
+    assert card.text is not None
+    store.verify(card)
+    files = {name: store.part(card, name) for name in card.files}
+    shapes = dict.fromkeys((card.text.ids, card.text.mask), (1, card.text.length))
+    engine = OrtEngine(files[card.text.file], shapes=shapes, warmup=0, **_on_cpu(options.options()))
+    return registry.import_target("rtseg.segmenters.text:TextEncoder", extra="prompts")(card.text, engine, files)
+
+
+def _on_cpu(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key in ("threads", "timeout")}
+
+
+def _more_shapes(options: ModelOptions, card: Card, path: Path) -> dict[str, tuple[int, ...]]:
+    """Of the inputs besides the picture: states as large as they become, and a vector for each prompt."""
+    if card.recurrent is not None:
+        cpu = _on_cpu(options.options())
+        return states.state_shapes(path, card, lambda shapes: OrtEngine(path, shapes=shapes, warmup=0, **cpu))
+    if card.text is not None:
+        declared = states.declared_shapes(path).get(card.text.condition, ())
+        at_once = (declared[0] if declared else None) or len(card.names)
+        return {card.text.condition: (at_once, card.text.width)}
+    return {}
+
+
 def build_engine(options: ModelOptions, card: Card, *, batch: int = 1) -> OrtEngine:
     """The card's weights, verified, in an engine for so many frames at once: ModelRejected where it cannot be.
 
     On anything but the CPU the engine is tested against the CPU first: see `rtseg.selftest.open_tested`.
     """
+    if batch > 1 and card.other_inputs:
+        raise ModelRejected(
+            f"{card.name!r} takes more than a picture ({', '.join(card.other_inputs)}): it is not batched"
+        )
+    card = with_prompts(card, options)
     path = batched(store.verify(card), batch)
+    if card.recurrent is not None:
+        path = states.with_constants(path, card.recurrent.constants)
     settings = engine_settings(options, path)
-    shapes = {card.input.name: (batch, *card.input.shape[1:])}
+    shapes = {card.input.name: (batch, *card.input.shape[1:]), **_more_shapes(options, card, path)}
 
     def on_device(graphs: bool) -> OrtEngine:
         return OrtEngine(path, shapes=shapes, **{**settings, "cuda_graph": graphs})
 
     def on_cpu() -> OrtEngine:
-        return OrtEngine(path, shapes=shapes, **{k: v for k, v in settings.items() if k in ("threads", "timeout")})
+        return OrtEngine(path, shapes=shapes, **_on_cpu(settings))
 
     wanted = options.providers or ("cpu",)
     if wanted == ("cpu",):
@@ -71,7 +124,7 @@ def build_engine(options: ModelOptions, card: Card, *, batch: int = 1) -> OrtEng
 
 def engine_settings(options: ModelOptions, path: Path) -> dict[str, Any]:
     """What `OrtEngine` is given for that graph: the options, and where TensorRT keeps what it builds."""
-    ours = ("name", "adaptive", "focus", "fused", "score")
+    ours = ("name", "adaptive", "focus", "fused", "score", "prompts", "threshold")
     settings = {key: value for key, value in options.options().items() if key not in ours}
     if "tensorrt" in (options.providers or ()):
         settings["cache"] = prebuilt.folder_for(

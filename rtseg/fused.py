@@ -24,7 +24,7 @@ from rtseg.ops.colour import Colour, rgb_to_yuv, rgb_to_yuv_matrix, yuv_to_rgb_m
 from rtseg.ops.flow import FLOW_SIZE
 from rtseg.ops.graphs import GraphBuilder, Value
 from rtseg.ops.matte import finer_size
-from rtseg.ops.tensors import InputFormat, Window
+from rtseg.ops.tensors import FLAT, InputFormat, Window
 from rtseg.types import Blur, GraphLayer, Keep, Solid
 
 Layout: TypeAlias = Literal["nv12", "i420"]
@@ -250,6 +250,12 @@ def _probability(graph: GraphBuilder, tensor: Value, output: CardOutput, channel
             return graph.like(graph.channel(tensor, channel), "Sigmoid")
         case "softmax":
             return graph.channel(graph.like(tensor, "Softmax", axis=1), channel)
+        case "minmax":
+            plane = graph.channel(tensor, channel)
+            low = graph.op("ReduceMin", plane.name, keepdims=0)
+            span = graph.op("Sub", graph.op("ReduceMax", plane.name, keepdims=0), low)
+            above = graph.like(plane, "Sub", low)
+            return graph.like(above, "Div", graph.op("Max", span, graph.number(FLAT)))
         case _:
             assert_never(output.activation)
 

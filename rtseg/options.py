@@ -70,6 +70,8 @@ def configure(
     hardware: str | None = None,
     window: str | None = None,
     measure: bool | None = None,
+    prompts: str | Sequence[str] | None = None,
+    threshold: float | None = None,
 ) -> Config:
     """A run from options, over those of a file if there is one. Raises ConfigError.
 
@@ -77,7 +79,8 @@ def configure(
     or a list of pictures. output: a
     video, a folder, or a picture for a picture. overlay: "road", "all" or names joined by commas. filters: names
     joined by commas, or "none". window: what of a scan is shown, "lung", "bone", "soft" or "CENTRE,WIDTH". measure: put
-    counts and areas into the records. hardware: what decodes a video, "none", "auto" or a device such as "cuda". Where
+    counts and areas into the records. hardware: what decodes a video, "none", "auto" or a device such as "cuda".
+    prompts: what a model that reads looks for, a list or joined by commas. threshold: 0 to 1, for its masks. Where
     neither file nor options name a model it is "portrait", or "road" for an overlay without a background; where no
     effect is named and there is an output, portrait blurs the background and any other model gets an overlay of all
     it knows.
@@ -99,6 +102,8 @@ def configure(
             adaptive=adaptive,
             focus=focus,
             fused=fused,
+            prompts=_split(prompts) if isinstance(prompts, str) else prompts if prompts is None else tuple(prompts),
+            threshold=threshold,
         ),
         filters=None if filters is None else _filters(filters),
         analyzers=_analyzers(base, measure),

@@ -59,6 +59,8 @@ class Pipeline:
         clock = _Stopwatch()
         held = False
         earlier = None if self.adaptive is None else self.adaptive(frame)
+        if earlier is not None and earlier.names != self.segmenter.names:  # other prompts, which have no mask yet
+            earlier = None
         try:
             segmentation = made = self.segmenter(frame) if earlier is None else earlier
         except EngineError as error:
@@ -103,8 +105,10 @@ class Pipeline:
             raise error
         if self._failures == 1:
             _log.warning("no mask for frame %d: %s", frame.index, error)
-        if self._last is not None and self._failures <= self._hold and self._last.size == frame.size:
-            return replace(self._last, pts=frame.pts)
+        last = self._last
+        usable = last is not None and last.size == frame.size and last.names == self.segmenter.names
+        if last is not None and usable and self._failures <= self._hold:
+            return replace(last, pts=frame.pts)
         return self.segmenter.empty(frame)
 
 

@@ -42,6 +42,8 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
         "yolo": Entry("rtseg.segmenters.yolo:YoloSegmenter"),
         "yolox": Entry("rtseg.segmenters.yolo:YoloSegmenter"),
         "queries": Entry("rtseg.segmenters.queries:QuerySegmenter"),
+        "recurrent": Entry("rtseg.segmenters.recurrent:RecurrentSegmenter"),
+        "prompted": Entry("rtseg.segmenters.prompted:PromptedSegmenter", extra="prompts"),
     },
     "filter": {
         "smooth": Entry("rtseg.filters.smooth:TemporalSmooth"),

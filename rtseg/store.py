@@ -18,7 +18,17 @@ from rtseg.errors import ModelCorrupt, ModelError, ModelNotFound, ModelRejected
 if TYPE_CHECKING:  # onnx costs 12 MB and a tenth of a second: only what checks a graph imports it
     from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-__all__ = ["cache_folder", "check_graph", "clean_path", "find_card", "list_cards", "sha256_of", "verify", "weights"]
+__all__ = [
+    "cache_folder",
+    "check_graph",
+    "clean_path",
+    "find_card",
+    "list_cards",
+    "part",
+    "sha256_of",
+    "verify",
+    "weights",
+]
 
 log = logging.getLogger(__name__)
 
@@ -71,27 +81,40 @@ def weights(card: Card) -> Path:
 
     Only that it is there: `verify` also says whether it is the right one. Raises `ModelNotFound`.
     """
+    return part(card, card.file)
+
+
+def part(card: Card, file: str) -> Path:
+    """One of `card.files`, sought where `weights` are. Raises `ModelNotFound`."""
     folders = [*([card.folder] if card.folder else []), *_user_folders(), cache_folder()]
     for folder in folders:
-        if (path := folder / card.file).is_file():
+        if (path := folder / file).is_file():
             return path
     places = ", ".join(dict.fromkeys(map(str, folders)))
-    fix = f"get them with `rtseg models pull {card.name}`, or put" if card.url else "they have no public address; put"
-    raise ModelNotFound(f"the weights of {card.name!r} are not here: {fix} {card.file} into one of {places}")
+    pulled = card.url and file == card.file
+    fix = f"get them with `rtseg models pull {card.name}`, or put" if pulled else "they have no public address; put"
+    what = "the weights" if file == card.file else f"{file}, a part"
+    raise ModelNotFound(f"{what} of {card.name!r} are not here: {fix} {file} into one of {places}")
 
 
 def verify(card: Card) -> Path:
     """The card's weights, after making sure that they are the ones it describes and that their graph is harmless.
+
+    The same is made sure of the card's other files, of which `part` gives the paths.
 
     The graphs of the cards that come with rtseg were checked when their hashes were written down: there the hash
     says enough, and onnx is not imported. What was verified once in this process is believed while its size
     and time stay the same. Raises `ModelNotFound`, `ModelCorrupt` (another hash), `ModelRejected` (see `check_graph`).
     """
     path = weights(card)
-    about = path.stat()
-    key = (path, about.st_size, about.st_mtime_ns, card.model_dump_json())
+    parts = {part(card, file): sha256 for file, sha256 in card.files.items()}
+    state = tuple((file, about.st_size, about.st_mtime_ns) for file, about in ((file, file.stat()) for file in parts))
+    key = (state, card.model_dump_json())
     if key not in _verified:
-        _compare(path, card.sha256)
+        for file, sha256 in parts.items():
+            _compare(file, sha256)
+            if file != path and file.suffix == ".onnx" and (outside := check_graph(file)):
+                raise ModelRejected(f"{file} reads {outside[0]}: the graph of a text must be one file")
         for name in () if card.folder == _packaged_folder() else check_graph(path, card):
             if name not in card.external:
                 raise ModelRejected(f"{path} reads {name}, whose hash the card does not give in `external`")
@@ -136,7 +159,7 @@ def check_graph(path: Path, card: Card | None = None) -> list[str]:
     return list(external)
 
 
-_verified: set[tuple[Path, int, int, str]] = set()
+_verified: set[tuple[tuple[tuple[Path, int, int], ...], str]] = set()
 
 
 def _compare(path: Path, expected: str) -> None:
@@ -198,9 +221,11 @@ def _check_ports(path: Path, graph: GraphProto, card: Card) -> None:
     if not _fits(inputs[card.input.name], card.input.shape):
         raise ModelRejected(f"{path} takes {inputs[card.input.name]}; the card {card.name!r} says {card.input.shape}")
     outputs = {port.name: _shape(port) for port in graph.output}
-    for output in card.outputs:
-        if output.name not in outputs:
-            raise ModelRejected(f"{path} has no output {output.name!r}, only {sorted(outputs)}: correct the card")
+    states = () if card.recurrent is None else card.recurrent.states.values()
+    for name in (*(output.name for output in card.outputs), *states):
+        if name not in outputs:
+            raise ModelRejected(f"{path} has no output {name!r}, only {sorted(outputs)}: correct the card")
+    for output in card.outputs if card.family != "prompted" else ():
         shape = outputs[output.name]
         if card.family in ("yolo", "yolox"):
             sides = 3 if output is card.outputs[0] else 4

@@ -83,7 +83,10 @@ def open_streams(
         known: dict[ModelOptions, Scheduler] = {}
         jobs = []
         for place, config in enumerate(configs):
-            network = config.model.model_copy(update={"adaptive": None, "focus": None, "fused": None})
+            own = dict.fromkeys(
+                ("adaptive", "focus", "fused", "threshold")
+            )  # what differs between streams of a network
+            network = config.model.model_copy(update=own)
             if network not in known:
                 known[network] = schedulers.enter_context(open_scheduler(network, capacity=capacity))
             engine = known[network].stream(rate=rate)

@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
     | {"cards", "datasets", "channel", "fused", "tables"},
     {"store"},
     {"download", "prebuilt", "sources", "segmenters", "filters", "effects", "sinks", "driving", "analyzers"},
-    {"adaptive", "focus", "selftest", "batching"},
+    {"adaptive", "focus", "selftest", "batching", "states"},
     {"pool"},
     {"scheduler"},
     {"pipeline"},

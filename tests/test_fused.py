@@ -104,6 +104,47 @@ def test_pictures_come_with_the_frame(layout: Layout) -> None:
     expect_same(found, output.picture, layout)
 
 
+@pytest.mark.parametrize("gain", [3.0, 0.0], ids=["stretched", "flat"])
+def test_a_stretched_map_is_the_pipelines(tmp_path: Path, gain: float) -> None:
+    """A graph that is 3 times the grey, less 1, is brought back to 0..1; one that is flat becomes nothing."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["grey"], axes=[1]),
+        helper.make_node("Mul", ["grey", "gain"], ["much"]),
+        helper.make_node("Sub", ["much", "one"], ["y"]),
+    ]
+    constants = {"gain": np.full(1, gain, np.float32), "one": np.ones(1, np.float32)}
+    path = save(
+        tmp_path / "grey.onnx",
+        nodes,
+        inputs=[("x", (1, 3, 72, 128))],
+        outputs=[("y", (1, 1, 72, 128))],
+        constants=constants,
+    )
+    card = Card.model_validate(
+        {
+            "name": "grey",
+            "description": "",
+            "family": "regions",
+            "file": "grey.onnx",
+            "sha256": store.sha256_of(path),
+            "licence": "",
+            "source": "",
+            "input": {"name": "x", "size": (128, 72)},
+            "outputs": [{"name": "y", "activation": "minmax", "regions": {"subject": 0}}],
+            "names": ["subject"],
+        }
+    )
+    card._folder = tmp_path
+    frame, effect = photograph((640, 360), Colour()), Background(Blur())
+    output = Pipeline(build_segmenter(ModelOptions(), card), effects=[effect])(frame)
+    assert isinstance(output.segmentation, Regions)
+    masks = output.segmentation.probabilities
+    assert (int(masks.min()), int(masks.max())) == ((0, 255) if gain else (0, 0))
+    found = run_fused(card, path, [effect], frame)
+    np.testing.assert_allclose(found["masks"][0], masks, atol=1)
+    expect_same(found, output.picture)
+
+
 def test_several_regions_and_effects_are_laid_over_one_another() -> None:
     card = store.find_card("road")
     frame = photograph((1280, 720), Colour())

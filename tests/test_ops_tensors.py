@@ -50,6 +50,14 @@ def test_activations_do_not_overflow() -> None:
     np.testing.assert_allclose(probabilities(three, "softmax", 1)[0], expected, atol=1e-6)
 
 
+def test_minmax_stretches_a_channel_of_its_own() -> None:
+    maps = np.array([[[-3.0, 1.0, 5.0]], [[100.0, 100.0, 100.0]]], np.float32)
+    np.testing.assert_array_equal(probabilities(maps, "minmax", 0), [[0.0, 0.5, 1.0]])
+    np.testing.assert_array_equal(probabilities(maps, "minmax", 1), [[0.0, 0.0, 0.0]])
+    assert is_sound(maps, "minmax")
+    assert not is_sound(np.full_like(maps, np.inf), "minmax")
+
+
 def test_quantise_rounds_and_clips() -> None:
     given = np.array([[-0.05, 0.0, 0.5 / 255 + 1e-4, 0.5, 1.0, 1.05]], np.float32)
     np.testing.assert_array_equal(quantise(given), [[0, 0, 1, 128, 255, 255]])

@@ -27,6 +27,14 @@ Overlay: TypeAlias = Annotated[
 Model: TypeAlias = Annotated[
     str | None, typer.Option(help="A model of `rtseg models list`, or the path of a card.", metavar="NAME")
 ]
+Prompts: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="What a model that reads looks for, joined by commas: 'a cat, a dog'.", metavar="TEXTS"),
+]
+Threshold: TypeAlias = Annotated[
+    float | None,
+    typer.Option(help="From which probability on masks of prompts are solid; usually soft.", min=0.0, max=1.0),
+]
 Filters: TypeAlias = Annotated[
     str | None,
     typer.Option(help="What improves masks: smooth, refine, both joined by a comma, or none.", metavar="NAMES"),

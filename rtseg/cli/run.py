@@ -17,10 +17,12 @@ from rtseg.cli.options import (
     Json,
     Model,
     Overlay,
+    Prompts,
     Providers,
     Quiet,
     Start,
     Threads,
+    Threshold,
     names_of,
 )
 
@@ -78,6 +80,8 @@ def run(
     measure: Annotated[
         bool | None, typer.Option("--measure", help="Put counts and areas of what is found into the records.")
     ] = None,
+    prompts: Prompts = None,
+    threshold: Threshold = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -112,6 +116,8 @@ def run(
             hardware=hardware,
             window=window,
             measure=measure,
+            prompts=prompts,
+            threshold=threshold,
         )
     )
     stats, code = run_job(job, quiet=quiet or json)

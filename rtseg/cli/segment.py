@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rtseg.cli.options import Filters, Json, Model, Providers, Quiet, Threads, names_of
+from rtseg.cli.options import Filters, Json, Model, Prompts, Providers, Quiet, Threads, Threshold, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,8 @@ def segment(
     filters: Filters = None,
     providers: Providers = None,
     threads: Threads = None,
+    prompts: Prompts = None,
+    threshold: Threshold = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -37,7 +39,14 @@ def segment(
 
     log_to_stderr(quiet=quiet)
     config = configure(
-        images, masks=output, model=model, filters=filters, providers=names_of(providers), threads=threads
+        images,
+        masks=output,
+        model=model,
+        filters=filters,
+        providers=names_of(providers),
+        threads=threads,
+        prompts=prompts,
+        threshold=threshold,
     )
     lines = _Lines()
     job = build(config, more_sinks=(lines,) if json else ())

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from rtseg.ops.arrays import F32, U8, as_f32, as_u8
 
-Activation: TypeAlias = Literal["none", "sigmoid", "softmax"]
+Activation: TypeAlias = Literal["none", "sigmoid", "softmax", "minmax"]
 Anchor: TypeAlias = Literal["centre", "corner"]
 Triple: TypeAlias = tuple[float, float, float]
+FLAT = 1e-6
+"""Levels of a channel that are nearer to each other are one level, which "minmax" does not stretch."""
 
 
 class Window(NamedTuple):
@@ -112,6 +114,7 @@ def probabilities(logits: F32, activation: Activation, channel: int) -> F32:
     """Channel `channel` of CxHxW as probabilities HxW; the array itself where nothing is to be done.
 
     sigmoid(x) is (1 + tanh(x / 2)) / 2, which cannot overflow; a softmax of two is the sigmoid of their difference.
+    "minmax" is (x - least) / (greatest - least) over the channel, and 0 where it is flat.
     """
     match activation:
         case "none":
@@ -123,6 +126,9 @@ def probabilities(logits: F32, activation: Activation, channel: int) -> F32:
         case "softmax":
             shifted = np.exp(logits - logits.max(axis=0))
             return as_f32(shifted[channel] / shifted.sum(axis=0))
+        case "minmax":
+            low, high = float(logits[channel].min()), float(logits[channel].max())
+            return as_f32((logits[channel] - np.float32(low)) / np.float32(max(high - low, FLAT)))
 
 
 def _sigmoid(x: F32) -> F32:

@@ -47,17 +47,25 @@ class Network:
                 f"but the graph has {found}: correct the card, or give the weights that belong to it"
             )
         self._tensor = tensor
+        self.raw: Mapping[str, NDArray[Any]] = {}
+        """All outputs of the last run, as they are: views that the next run overwrites."""
 
     def run(self, frame: Frame) -> tuple[Mapping[str, F32], Window]:
         """Every output of the card by name, float32 CxHxW, and the part of the input that the frame filled."""
-        outputs, window = self.forward(frame)
+        window = self.write(frame)
+        outputs = self.raw = self._engine.run()
         return {output.name: self._plane(outputs, output.name) for output in self.card.outputs}, window
 
     def forward(self, frame: Frame) -> tuple[Mapping[str, NDArray[Any]], Window]:
         """Every output of the graph as it is, for families whose outputs are no maps, and that same part."""
+        window = self.write(frame)
+        return self._engine.run(), window
+
+    def write(self, frame: Frame) -> Window:
+        """Fill the engine's input from the frame; the part of it that the frame fills."""
         window = self.layout.window(frame.size)
         self.layout.write(self._picture(frame, (window.width, window.height)), window, self._tensor)
-        return self._engine.run(), window
+        return window
 
     @property
     def providers(self) -> tuple[str, ...]:

@@ -1,0 +1,120 @@
+"""Networks that are told in words what to look for: one soft area a prompt, and prompts may change at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from rtseg.cards import Card
+from rtseg.errors import ConfigError, ModelRejected
+from rtseg.ops.arrays import F32, U8, as_f32
+from rtseg.ops.tensors import Window, crop_window, is_sound, probabilities, quantise
+from rtseg.segmenters import BoundEngine, Network
+from rtseg.segmenters.text import check_prompts
+from rtseg.types import Frame, Regions
+
+
+class PromptedSegmenter:
+    """Serves every card of the "prompted" family (CLIPSeg): `Regions` named by the prompts, in their order.
+
+    encode: a prompt to its vector, such as `rtseg.segmenters.text.TextEncoder`. prompts: what to look for, by default
+    the card's names. threshold: 0..1, from which on a pixel is 255 and below which 0; None for soft masks.
+
+    The picture's part of the network is run once for as many prompts as the engine was bound for, and again for those
+    beyond. `prompts` may be set from any thread; what was set is used whole, from the next frame on.
+    Raises ModelRejected where card and graph disagree, InferenceFailed for NaN or infinity, ConfigError for what
+    cannot be a prompt. Nothing else is kept between frames.
+    """
+
+    def __init__(
+        self,
+        card: Card,
+        engine: BoundEngine,
+        *,
+        encode: Callable[[str], F32],
+        prompts: Sequence[str] | None = None,
+        threshold: float | None = None,
+    ) -> None:
+        if card.text is None:
+            raise ModelRejected(f"card {card.name!r} has no table [text]: say what reads the prompts")
+        if threshold is not None and not 0.0 <= threshold <= 1.0:
+            raise ConfigError(f"threshold must be from 0 to 1, or None for soft masks, not {threshold}")
+        self.threshold = threshold
+        self._network = Network(card, engine)
+        self._engine, self._encode = engine, encode
+        places = engine.inputs.get(card.text.condition)
+        if places is None or places.ndim != 2 or places.shape[1] != card.text.width or places.dtype != np.float32:
+            found = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in engine.inputs.items())
+            raise ModelRejected(
+                f"the card of model {card.name!r} says that prompts go to {card.text.condition!r}, float32 "
+                f"Nx{card.text.width}, but the graph has {found}: correct the card"
+            )
+        self._places = places
+        self.prompts = card.names if prompts is None else tuple(prompts)
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """What is looked for. Setting it reads the new prompts in the thread that sets them, so no frame waits."""
+        return self._current[0]
+
+    @prompts.setter
+    def prompts(self, prompts: Sequence[str]) -> None:
+        names = check_prompts(prompts)
+        vectors = as_f32(np.stack([self._encode(name) for name in names]))
+        self._current = names, vectors  # one assignment: a frame sees the old pair or the new one
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The prompts."""
+        return self.prompts
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Where the network of pictures runs, best first."""
+        return self._network.providers
+
+    def __call__(self, frame: Frame) -> Regions:
+        """The frame's regions, one a prompt."""
+        names, vectors = self._current
+        window = self._network.write(frame)
+        at_once = len(self._places)
+        masks: list[U8] = []
+        for first in range(0, len(vectors), at_once):
+            part = vectors[first : first + at_once]
+            self._places[: len(part)], self._places[len(part) :] = part, part[-1]
+            masks += [self._mask(logits, window) for logits in self._logits(frame)[: len(part)]]
+        return Regions(np.stack(masks), names, frame.pts, frame.size)
+
+    def empty(self, frame: Frame) -> Regions:
+        """Nothing of what was asked for, at the input's resolution."""
+        names = self.prompts
+        shape = (len(names), *self._network.layout.shape[2:])
+        return Regions(np.zeros(shape, np.uint8), names, frame.pts, frame.size)
+
+    def reset(self) -> None:
+        """Prompts stay; nothing else is remembered."""
+
+    def _logits(self, frame: Frame) -> F32:
+        (output,) = self._network.card.outputs
+        logits = self._engine.run().get(output.name)
+        at_once = len(self._places)
+        if logits is not None and logits.ndim == 4 and logits.shape[1] == 1:
+            logits = logits[:, 0]
+        if logits is None or logits.ndim != 3 or len(logits) != at_once:
+            found = "is not there" if logits is None else f"is {logits.shape}"
+            raise ModelRejected(
+                f"the card of model {self._network.card.name!r} says that {output.name!r} is {at_once}xHxW, one map a "
+                f"prompt, but it {found}: correct the card, or export the model with one map a prompt"
+            )
+        if not is_sound(logits, output.activation):
+            raise self._network.refuse(output.name, frame)
+        return as_f32(logits)
+
+    def _mask(self, logits: F32, window: Window) -> U8:
+        (output,) = self._network.card.outputs
+        probability = probabilities(logits[np.newaxis], output.activation, 0)
+        if self.threshold is not None:
+            probability = as_f32((probability >= np.float32(self.threshold)).astype(np.float32))
+        mask = crop_window(quantise(probability), window, self._network.layout.size, nearest=self.threshold is not None)
+        return np.ascontiguousarray(mask)
