@@ -18,6 +18,7 @@ from rtseg.cards import Card, read_card
 from rtseg.config import BackgroundEffect, ModelOptions, RefineFilter
 from rtseg.engines import build_engine, build_segmenter
 from rtseg.errors import ConfigError, InferenceFailed, ModelRejected
+from rtseg.evaluate.models import cpu_times, load_model
 from rtseg.ops.arrays import F32
 from rtseg.segmenters.recurrent import RecurrentSegmenter
 from rtseg.states import with_constants
@@ -148,6 +149,14 @@ def test_streams_of_a_scheduler_share_the_network_and_no_state(card: Card) -> No
         assert scheduler.batches == (1,)
         assert [levels(one, [white(0)]), levels(one, [white(1)]), levels(other, [white(0)])] == [[128], [191], [128]]
         assert levels(one, [white(2)]) == HALVING[2:3]
+
+
+def test_a_recurrent_model_can_be_measured(card: Card) -> None:
+    """`rtseg eval` opens the network a second time for its clock, states and all."""
+    model = load_model(card)
+    assert set(model.engine.inputs) == {"src", "r1i", "r2i", "r3i", "r4i"}
+    assert cpu_times([model], runs=2)[model.name] > 0
+    assert levels(model.segmenter, [white()]) == HALVING[:1]
 
 
 def test_states_are_as_large_as_the_graph_makes_them(card: Card) -> None:

@@ -13,7 +13,7 @@ from rtseg import store
 from rtseg.cards import Card
 from rtseg.config import ModelOptions
 from rtseg.engine import OrtEngine
-from rtseg.engines import build_segmenter
+from rtseg.engines import build_engine, build_segmenter
 from rtseg.errors import ConfigError
 from rtseg.evaluate.plan import Options
 from rtseg.ops.arrays import U8
@@ -50,10 +50,8 @@ def find_cards(names: Sequence[str]) -> list[Card]:
 
 def load_model(card: Card, *, threads: int = 1) -> Model:
     """The card's weights, verified and loaded; raises what `rtseg.engines.build_segmenter` raises."""
-    segmenter = build_segmenter(ModelOptions(name=card.name, threads=threads, timeout=_PATIENCE), card)
-    shapes = {card.input.name: card.input.shape}
-    engine = OrtEngine(store.verify(card), shapes=shapes, threads=threads, timeout=_PATIENCE)
-    return Model(card, segmenter, engine)
+    options = ModelOptions(name=card.name, threads=threads, timeout=_PATIENCE)
+    return Model(card, build_segmenter(options, card), build_engine(options, card))
 
 
 def region_masks(result: Segmentation, wanted: Mapping[str, tuple[str, ...]]) -> dict[str, U8]:
