@@ -35,5 +35,5 @@ clean:
 	touch $@
 
 .venv/dev: pyproject.toml constraints.txt
-	scripts/environment $(PYTHON) demo,dev,labels,segformer
+	scripts/environment $(PYTHON) demo,dev,hub,labels,segformer
 	touch $@ .venv/demo
