@@ -64,10 +64,12 @@ def find_layout(name: str) -> Layout | None:
     if path.suffix == ".onnx" and path.is_file():
         folder = path.parent.parent if path.parent.name == "onnx" else path.parent
         return read_layout(folder, graph=path)
-    if (wanted := hub.parse(name)) is not None:
-        fetched = hub.fetch(wanted, VARIANTS)
-        return read_layout(fetched.folder, graph=fetched.graph, origin=fetched.origin)
-    return None
+    return _fetched(name, renew=False)
+
+
+def renew(name: str) -> Layout | None:
+    """A hub's repository as it is now, which later calls of `find_layout` then take; None for any other name."""
+    return None if Path(name).exists() else _fetched(name, renew=True)
 
 
 def read_layout(folder: Path, *, graph: Path | None = None, origin: str = "") -> Layout:
@@ -219,6 +221,13 @@ def network_size(files: Files, sides: list[int | None]) -> tuple[int, int]:
         f"{files.graph} takes any size and preprocessor_config.json names none (do_resize is false): "
         "write a card with the size that frames should have"
     )
+
+
+def _fetched(name: str, *, renew: bool) -> Layout | None:
+    if (wanted := hub.parse(name)) is None:
+        return None
+    fetched = hub.fetch(wanted, VARIANTS, renew=renew)
+    return read_layout(fetched.folder, graph=fetched.graph, origin=fetched.origin)
 
 
 def _graph(path: Path) -> ModelProto:

@@ -168,9 +168,9 @@ class ImageSegmenter:
         if not is_sound(best, "softmax"):
             raise InferenceFailed(f"the scores of model {self.card.name!r} hold NaN or infinity: verify the weights")
         full = softmax(np.stack([_resized(score, size) for score in scores])) if probabilities else None
-        present = np.flatnonzero(np.bincount(labels.ravel(), minlength=len(scores)))
-        found = [_segment(self.names[i], None, _hard(labels == i)) for i in present]
-        return Segments(found, names=self.names, probabilities=full)
+        present: list[int] = np.flatnonzero(np.bincount(labels.ravel())).tolist()
+        found = [_segment(self.names[place], None, _hard(labels == place)) for place in present]
+        return Segments(found, names=self.names, places=present, probabilities=full)
 
     def _segments(self, segmentation: Segmentation, threshold: float | None, cut: float | None) -> Segments:
         size = segmentation.size

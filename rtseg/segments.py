@@ -27,15 +27,22 @@ class ImageSegment(TypedDict):
 class Segments(list[ImageSegment]):
     """A list of segments, with what was asked for besides.
 
-    names: every class that the model knows, in its order. probabilities: None, or float32 CxHxW of the picture's size
-    that sum to one over the classes.
+    names: every class that the model knows, in its order. places: each segment's in `names`, since models call two
+    classes the same; () where labels are enough. probabilities: None, or float32 CxHxW of the picture's size that sum
+    to one over the classes.
     """
 
     def __init__(
-        self, segments: Iterable[ImageSegment] = (), *, names: Sequence[str] = (), probabilities: F32 | None = None
+        self,
+        segments: Iterable[ImageSegment] = (),
+        *,
+        names: Sequence[str] = (),
+        places: Sequence[int] = (),
+        probabilities: F32 | None = None,
     ) -> None:
         super().__init__(segments)
         self.names = tuple(names)
+        self.places = tuple(places)
         self.probabilities = probabilities
 
 
@@ -56,10 +63,12 @@ def as_label_map(
     dtype = np.uint8 if len(known) <= 255 else np.uint16
     first = np.asarray(segments[0]["mask"])
     labels: NDArray[Any] = np.full(first.shape, np.iinfo(dtype).max, dtype)
-    for segment in segments:
+    places: Sequence[int] = getattr(segments, "places", ()) if names is None else ()
+    for number, segment in enumerate(segments):
         if segment["label"] not in known:
             raise ConfigError(f"the label {segment['label']!r} is not among names {list(known)}")
-        labels[np.asarray(segment["mask"]) >= 128] = known.index(segment["label"])
+        place = places[number] if len(places) == len(segments) else known.index(segment["label"])
+        labels[np.asarray(segment["mask"]) >= 128] = place
     return labels
 
 

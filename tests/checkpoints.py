@@ -1,4 +1,4 @@
-"""Tiny networks of transformers with random weights, as folders in the layout of transformers.js and optimum."""
+"""Tiny networks as folders in the layout of transformers.js and optimum: one made by hand, others by transformers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from graphs import mixtures
 
 KINDS = ("segformer", "upernet", "beit", "mobilevitv2", "deeplabv3")
 LABELS = ["wall", "floor", "tree", "car", "car", "N/A", "sky"]
 """Two classes of one name and one that no file can have, as published models have them."""
+
+
+PROCESSOR: dict[str, Any] = {"size": {"height": 24, "width": 32}, "image_processor_type": "SegformerImageProcessor"}
+
+
+def make_folder(
+    folder: Path, *, sides: tuple[Any, Any] = ("h", "w"), place: str = "onnx/model.onnx", **config: Any
+) -> Path:
+    """A folder in the layout, with a graph whose class is the brightest of seven mixtures of the channels."""
+    (folder / place).parent.mkdir(parents=True, exist_ok=True)
+    mixtures(folder / place, classes=len(LABELS), sides=sides)
+    about = {"architectures": ["SegformerForSemanticSegmentation"], "id2label": dict(enumerate(LABELS)), **config}
+    (folder / "config.json").write_text(json.dumps(about))
+    (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
+    return folder
 
 
 def make_layout(kind: str, folder: Path) -> Path:
