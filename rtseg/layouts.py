@@ -60,7 +60,8 @@ def find_layout(name: str) -> Layout | None:
     except ValueError as error:
         raise ModelNotFound(f"no model is called {name!r}: {error}") from error
     if path.is_dir():
-        return read_layout(path)
+        # A card may be called as a folder that happens to be here.
+        return None if path.name == name and not (path / "config.json").exists() else read_layout(path)
     if path.suffix == ".onnx" and path.is_file():
         folder = path.parent.parent if path.parent.name == "onnx" else path.parent
         return read_layout(folder, graph=path)

@@ -141,6 +141,14 @@ def test_names_that_are_neither_are_left_to_the_cards() -> None:
         find_layout("a\0b")
 
 
+def test_a_folder_that_happens_to_be_here_hides_no_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "portrait").mkdir()
+    assert store.find_card("portrait").names == ("person",)
+    make_folder(tmp_path / "mine")
+    assert store.find_card("mine").names[0] == "wall"
+
+
 def test_the_command_line_and_files_take_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rtseg_command: Rtseg = runner(capsys)
     folder = make_folder(tmp_path / "mine")

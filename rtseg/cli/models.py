@@ -19,7 +19,7 @@ models = typer.Typer(
 Name = Annotated[str, typer.Argument(help="A model's name, a card, a folder or owner/name.", metavar="NAME")]
 Names = Annotated[
     list[str] | None,
-    typer.Argument(help="Names, or paths of cards; without any, all that are here.", metavar="NAME"),
+    typer.Argument(help="Names, cards, folders or owner/name; without any, all that are here.", metavar="NAME"),
 ]
 
 
@@ -127,7 +127,9 @@ def pull(name: Name, json: Json = False) -> None:
 
 @models.command("build", epilog="Example: rtseg models build portrait --half")
 def build(
-    name: Annotated[str | None, typer.Argument(help="A model's name, or the path of a card.", metavar="NAME")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A model's name, a card, a folder or owner/name.", metavar="NAME")
+    ] = None,
     providers: Providers = "tensorrt",
     half: Annotated[bool, typer.Option("--half", help="In 16-bit floats: faster, and masks change a little.")] = False,
     size: Annotated[
