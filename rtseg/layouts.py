@@ -73,6 +73,16 @@ def renew(name: str) -> Layout | None:
     return None if Path(name).exists() else _fetched(name, renew=True)
 
 
+def changed(name: str) -> tuple[int, ...]:
+    """When the files of a folder, a graph or a card were last written, in ns, to see that a model is another now."""
+    try:
+        path = clean_path(name)
+    except ValueError:
+        return ()
+    places = [path, *(path / place for place in ("config.json", "preprocessor_config.json", *VARIANTS))]
+    return tuple(place.stat().st_mtime_ns for place in places if place.exists())
+
+
 def read_layout(folder: Path, *, graph: Path | None = None, origin: str = "") -> Layout:
     """The model in `folder`; graph: one of its files, else the first of `VARIANTS` that is there.
 

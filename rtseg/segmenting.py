@@ -24,7 +24,7 @@ from rtseg.config import ModelOptions
 from rtseg.engine import OrtEngine
 from rtseg.engines import build_engine, build_segmenter
 from rtseg.errors import ConfigError, InferenceFailed, ModelRejected
-from rtseg.layouts import find_layout
+from rtseg.layouts import changed, find_layout
 from rtseg.loading import MAX_PIXELS, Picture, load_picture
 from rtseg.ops.arrays import F32, U8, as_f32, as_u8
 from rtseg.ops.resize import enlarge
@@ -81,7 +81,8 @@ def segment(
 
     Raises `RtsegError`: of the picture FrameError or SourceError, of the model ModelError, of its run EngineError.
     """
-    opened = _opened(fspath(model), None if providers is None else tuple(providers), threads)
+    name = fspath(model)
+    opened = _opened(name, None if providers is None else tuple(providers), threads, changed(name))
     return opened(
         image,
         task=task,
@@ -207,7 +208,14 @@ class _Exact:
     def scores(self, picture: U8) -> F32:
         """RGB uint8 HxWx3 to the network's scores, float32 Cxhxw, in an array of its own."""
         tensor = self._processor(picture)
-        engine = self._engine((tensor.shape[3], tensor.shape[2]))
+        size, usual = (tensor.shape[3], tensor.shape[2]), self._card.input.size
+        try:
+            engine = self._engine(size)
+        except ModelRejected as error:  # the usual size was opened, so it is the size that does not fit
+            raise ModelRejected(
+                f"model {self._card.name!r} takes {usual[0]}x{usual[1]} only, and preprocessor_config.json makes "
+                f"{size[0]}x{size[1]} of this picture: export the model with open sides, or give height and width"
+            ) from error
         np.copyto(engine.inputs[self._card.input.name], tensor)
         output = self._card.outputs[0].name
         scores = engine.run()[output]
@@ -280,5 +288,10 @@ def _resized(scores: F32, size: tuple[int, int]) -> F32:
 
 
 @functools.lru_cache(maxsize=2)
-def _opened(model: str, providers: tuple[str, ...] | None, threads: int | None) -> ImageSegmenter:
+def _opened(
+    model: str,
+    providers: tuple[str, ...] | None,
+    threads: int | None,
+    changed: tuple[int, ...],  # noqa: ARG001 - a model that was written anew is another key
+) -> ImageSegmenter:
     return ImageSegmenter(model, providers=providers, threads=threads)

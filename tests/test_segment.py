@@ -139,6 +139,21 @@ def test_a_model_in_half_floats_is_refused_before_it_sees_a_picture(tmp_path: Pa
         ImageSegmenter(folder)
 
 
+def test_a_folder_that_was_written_anew_is_opened_anew(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    assert "wall" in rtseg.segment(PICTURE, model=folder).names
+    change(folder / "config.json", id2label=dict(enumerate("abcdefg")))
+    assert rtseg.segment(PICTURE, model=folder).names == tuple("abcdefg")
+
+
+def test_a_graph_of_one_size_refuses_tensors_of_the_pictures_shape(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, sides=(24, 32))
+    change(folder / "preprocessor_config.json", size={"shortest_edge": 24})
+    assert len(rtseg.segment(np.zeros((48, 64, 3), np.uint8), model=folder)) == 1
+    with pytest.raises(ModelRejected, match="takes 32x24 only, and preprocessor_config.json makes 24x48 of this"):  # noqa: RUF043
+        rtseg.segment(np.zeros((96, 48, 3), np.uint8), model=folder)
+
+
 def test_threads_may_share_a_segmenter(tmp_path: Path) -> None:
     segmenter = ImageSegmenter(make_folder(tmp_path))
     made = pictures()
