@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 import rtseg
 from rtseg.cards import Card
-from rtseg.errors import ConfigError, ModelRejected
+from rtseg.errors import ConfigError, InferenceFailed, ModelRejected
 from rtseg.ops.tensors import best_class
 from rtseg.segmenting import FAMILIES, ImageSegmenter
 
@@ -154,20 +155,49 @@ def test_a_graph_of_one_size_refuses_tensors_of_the_pictures_shape(tmp_path: Pat
         rtseg.segment(np.zeros((96, 48, 3), np.uint8), model=folder)
 
 
-def test_threads_may_share_a_segmenter(tmp_path: Path) -> None:
+def test_threads_share_a_network_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     segmenter = ImageSegmenter(make_folder(tmp_path))
+    assert segmenter._exact is not None
+    inside, most = 0, 0
+    original = segmenter._exact.scores
+
+    def slow(picture: Any) -> Any:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.01)
+        scores = original(picture)
+        inside -= 1
+        return scores
+
+    monkeypatch.setattr(segmenter._exact, "scores", slow)
     made = pictures()
-    wanted = [rtseg.as_label_map(segmenter(picture)) for picture in made]
-    wrong: set[int] = set()
-
-    def work(number: int) -> None:
-        for _ in range(5):
-            if not np.array_equal(rtseg.as_label_map(segmenter(made[number])), wanted[number]):
-                wrong.add(number)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(made))]
+    found: dict[int, rtseg.Segments] = {}
+    threads = [threading.Thread(target=lambda n=n: found.update({n: segmenter(made[n])})) for n in range(len(made))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not wrong
+    assert (most, len(found)) == (1, len(made))
+    for number, picture in enumerate(made):
+        assert rtseg.as_label_map(found[number]).shape == picture.shape[:2]
+
+
+def test_scores_that_are_no_numbers_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = ImageSegmenter(make_folder(tmp_path))
+    scores = np.zeros((len(LABELS), 4, 4), np.float32)
+    scores[3, 2, 2] = np.nan
+    monkeypatch.setattr(segmenter._exact, "scores", lambda _: scores)
+    with pytest.raises(InferenceFailed, match="hold NaN or infinity: verify the weights"):
+        segmenter(PICTURE)
+
+
+def test_nothing_is_remembered_from_one_picture_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = ImageSegmenter("portrait")
+    assert segmenter._inexact is not None
+    forgotten: list[str] = []
+    for part in (segmenter._inexact._segmenter, *segmenter._inexact._filters):
+        name = type(part).__name__
+        monkeypatch.setattr(part, "reset", lambda name=name: forgotten.append(name))
+    segmenter(PICTURE)
+    assert forgotten == ["RegionSegmenter", "EdgeRefine"]
