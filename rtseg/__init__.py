@@ -1,7 +1,8 @@
 """Real-time video segmentation.
 
-`run` takes a file all the way; `load_pipeline` is for frames of one's own. Everything else that is public stands in
-`__all__` and is imported when it is first used, so that `import rtseg` costs next to nothing.
+`run` takes a file all the way, `load_pipeline` is for frames of one's own, `segment` for single pictures. Everything
+else that is public stands in `__all__` and is imported when it is first used, so that `import rtseg` costs next to
+nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
         SourceError,
     )
     from rtseg.pipeline import Pipeline
+    from rtseg.segmenting import ImageSegmenter, segment
+    from rtseg.segments import ImageSegment, Segments, as_coco, as_label_map
     from rtseg.stats import StageTimes, Stats
     from rtseg.types import (
         Analyzer,
@@ -64,6 +67,8 @@ __all__ = [
     "Filter",
     "Frame",
     "FrameError",
+    "ImageSegment",
+    "ImageSegmenter",
     "Instances",
     "Keep",
     "Layer",
@@ -77,6 +82,7 @@ __all__ = [
     "RtsegError",
     "Segmentation",
     "Segmenter",
+    "Segments",
     "Semantic",
     "Sink",
     "SinkError",
@@ -87,14 +93,17 @@ __all__ = [
     "StageTimes",
     "Stats",
     "StreamInfo",
+    "as_coco",
+    "as_label_map",
     "load_pipeline",
     "masks_of",
     "parse_config",
     "read_config",
     "run",
+    "segment",
 ]
 
-_MODULES = ("errors", "stats", "types", "pipeline", "config", "api")
+_MODULES = ("errors", "stats", "types", "pipeline", "config", "api", "segments", "segmenting")
 """Where the names of `__all__` are, cheapest import first."""
 
 

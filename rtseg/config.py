@@ -108,7 +108,8 @@ class NiftiSource(Section):
 
 
 class ModelOptions(Section):
-    """A card's name, or the path of a card; providers best first, or "auto" alone; timeout in seconds a frame.
+    """A card's name or path, a folder, or a hub's "owner/name"; providers best first, or "auto" alone; timeout in
+    seconds a frame.
 
     adaptive: whether frames that hardly differ from an earlier one take its mask. focus: whether the network of a matte
     sees the part of the frame where the subject is. fused: whether whole frames are made by one graph; None for where

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import logging
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtseg.cards import Card, read_card
 from rtseg.errors import ModelCorrupt, ModelError, ModelNotFound, ModelRejected
+from rtseg.layouts import find_layout
+from rtseg.places import cache_folder, clean_path, sha256_of
 
 if TYPE_CHECKING:  # onnx costs 12 MB and a tenth of a second: only what checks a graph imports it
     from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
@@ -36,38 +36,21 @@ DOMAINS = ("", "ai.onnx", "com.microsoft")
 """Where operators may come from: the standard and ONNX Runtime's own, never a library of somebody's."""
 
 
-def clean_path(path: str | os.PathLike[str]) -> Path:
-    """A path with `~` made the home folder; ValueError for what no system takes."""
-    text = os.fspath(path)
-    if "\0" in text:
-        raise ValueError("a path cannot have a NUL character")
-    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path's own raises RuntimeError without a home
-
-
-def cache_folder() -> Path:
-    """Where pulled weights live: `RTSEG_CACHE`, else the platform's cache folder; it need not exist."""
-    if chosen := os.environ.get("RTSEG_CACHE"):
-        return clean_path(chosen)
-    match sys.platform:
-        case "win32":
-            base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-        case "darwin":
-            base = Path.home() / "Library" / "Caches"
-        case _:
-            base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "rtseg"
-
-
 def list_cards() -> list[Card]:
     """Every card that can be found, by name; of two with one name the first found counts."""
     return [card for _, card in sorted(_cards().items())]
 
 
 def find_card(name_or_path: str | os.PathLike[str]) -> Card:
-    """The card of that name, or in that `.toml` file; `ModelNotFound` names the cards that there are."""
+    """The card of that name, in that `.toml` file, or made of a folder or a hub's repository (`rtseg.layouts`).
+
+    `ModelNotFound` names the cards that there are.
+    """
     name = os.fspath(name_or_path)
     if name.endswith(".toml"):
         return read_card(clean_path(name))
+    if (layout := find_layout(name)) is not None:
+        return layout.card
     cards = _cards()
     if name not in cards:
         near = difflib.get_close_matches(name, cards, n=3, cutoff=0.5)
@@ -121,12 +104,6 @@ def verify(card: Card) -> Path:
             _compare(path.with_name(name), card.external[name])
         _verified.add(key)
     return path
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_graph(path: Path, card: Card | None = None) -> list[str]:

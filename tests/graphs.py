@@ -72,3 +72,18 @@ def endless(path: Path) -> Path:
     ]
     zero = np.zeros((), np.float32)
     return save(path, nodes, inputs=[("x", ())], outputs=[("y", ())], constants={"zero": zero})
+
+
+def mixtures(path: Path, *, classes: int, sides: tuple[int | str, int | str]) -> Path:
+    """A class a pixel at half the size: pixel_values 1x3xHxW to logits, `classes` mixtures of the three channels."""
+    random = np.random.default_rng(2)
+    weights = random.normal(size=(classes, 3, 1, 1)).astype(np.float32)
+    weights -= weights.mean(axis=0)
+    half: tuple[int | str, ...] = tuple(side // 2 if isinstance(side, int) else f"half_{side}" for side in sides)
+    return save(
+        path,
+        [helper.make_node("Conv", ["pixel_values", "weights"], ["logits"], strides=[2, 2])],
+        inputs=[("pixel_values", (1, 3, *sides))],
+        outputs=[("logits", (1, classes, *half))],
+        constants={"weights": weights},
+    )

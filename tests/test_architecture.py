@@ -18,9 +18,11 @@ LAYERS: list[set[str]] = [
     {"frame"},
     {"results"},
     {"types"},
-    {"gate"},
+    {"gate", "places"},
     {"stats", "engine", "sessions", "slots", "providers", "watchdog", "compositor"}
     | {"cards", "datasets", "channel", "fused", "tables"},
+    {"processor", "hub", "segments", "loading"},
+    {"layouts"},
     {"store"},
     {"download", "prebuilt", "sources", "segmenters", "filters", "effects", "sinks", "driving", "analyzers"},
     {"adaptive", "focus", "selftest", "batching", "states"},
@@ -36,7 +38,7 @@ LAYERS: list[set[str]] = [
     {"engines"},
     {"options", "build"},
     {"streams"},
-    {"api", "doctor"},
+    {"api", "segmenting", "doctor"},
     {"service", "train", "evaluate", "labels", "bench"},
     {"cli"},
 ]

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from rtseg.labels.outlines import Hard, box_of, components, filled, mask_of_runs, outlines, runs_of
+from rtseg.labels.outlines import components, filled, outlines
+from rtseg.ops.runs import Hard, box_of, mask_of_runs, runs_of
 
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.booleans())
 

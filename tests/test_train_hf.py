@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from checkpoints import CLASSES, save, save_tokenizer
 from commands import PATTERN, Rtseg, runner
 from originals import original
+from query_checkpoints import CLASSES, save, save_tokenizer
 
 from rtseg import store
 from rtseg.cards import Card, CardQueries

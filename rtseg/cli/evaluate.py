@@ -37,7 +37,9 @@ class Tasks(StrEnum):
 def evaluate(
     model: Annotated[
         list[str],
-        typer.Option(help="A model of `rtseg models list`, or the path of a card; give several.", metavar="NAME"),
+        typer.Option(
+            help="A model of `rtseg models list`, a card, a folder or owner/name; give several.", metavar="NAME"
+        ),
     ],
     data: Annotated[
         list[Path] | None,

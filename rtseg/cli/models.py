@@ -16,10 +16,10 @@ models = typer.Typer(
     help="List, show, verify, fetch and build models.", no_args_is_help=True, epilog="Example: rtseg models list"
 )
 
-Name = Annotated[str, typer.Argument(help="A model's name, or the path of a card.", metavar="NAME")]
+Name = Annotated[str, typer.Argument(help="A model's name, a card, a folder or owner/name.", metavar="NAME")]
 Names = Annotated[
     list[str] | None,
-    typer.Argument(help="Names, or paths of cards; without any, all that are here.", metavar="NAME"),
+    typer.Argument(help="Names, cards, folders or owner/name; without any, all that are here.", metavar="NAME"),
 ]
 
 
@@ -97,13 +97,20 @@ def verify(names: Names = None, json: Json = False) -> None:
 
 @models.command("pull", epilog="Example: rtseg models pull twinlitenet")
 def pull(name: Name, json: Json = False) -> None:
-    """Fetch weights into the cache folder; what arrived of an interrupted download is kept and resumed."""
+    """Fetch weights into the cache folder; what arrived of an interrupted download is kept and resumed.
+
+    A repository of the Hugging Face Hub ("owner/name") is looked up again: what it is now is used from then on.
+    """
     from rtseg.cli.console import print_json, stderr, stdout
     from rtseg.download import pull as pull_card
-    from rtseg.store import find_card
+    from rtseg.layouts import renew
+    from rtseg.store import find_card, weights
 
-    card = find_card(name)
-    if json or not stderr().is_terminal:
+    renewed = renew(name)
+    card = find_card(name) if renewed is None else renewed.card
+    if renewed is not None:
+        path = weights(card)
+    elif json or not stderr().is_terminal:
         path = pull_card(card)
     else:
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -120,7 +127,9 @@ def pull(name: Name, json: Json = False) -> None:
 
 @models.command("build", epilog="Example: rtseg models build portrait --half")
 def build(
-    name: Annotated[str | None, typer.Argument(help="A model's name, or the path of a card.", metavar="NAME")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A model's name, a card, a folder or owner/name.", metavar="NAME")
+    ] = None,
     providers: Providers = "tensorrt",
     half: Annotated[bool, typer.Option("--half", help="In 16-bit floats: faster, and masks change a little.")] = False,
     size: Annotated[

@@ -25,7 +25,7 @@ Overlay: TypeAlias = Annotated[
     str | None, typer.Option(help="What is tinted and named: road, all, or names joined by commas.", metavar="WHAT")
 ]
 Model: TypeAlias = Annotated[
-    str | None, typer.Option(help="A model of `rtseg models list`, or the path of a card.", metavar="NAME")
+    str | None, typer.Option(help="A model of `rtseg models list`, a card, a folder or owner/name.", metavar="NAME")
 ]
 Prompts: TypeAlias = Annotated[
     str | None,

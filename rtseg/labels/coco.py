@@ -20,8 +20,9 @@ from rtseg import registry
 from rtseg.datasets import DataSet
 from rtseg.errors import ConfigError
 from rtseg.labels.folder import UNKNOWN, explained, hard
-from rtseg.labels.outlines import Hard, box_of, components, filled, mask_of_runs, outlines, runs_of
+from rtseg.labels.outlines import components, filled, outlines
 from rtseg.labels.taking import UNKNOWN_NAMES, Taken, Taker, check_present, inside, pictures_folder, values_for
+from rtseg.ops.runs import Hard, box_of, mask_of_runs, runs_of
 from rtseg.sinks.files import PartFile
 
 Form: TypeAlias = Literal["polygon", "rle"]

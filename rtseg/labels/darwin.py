@@ -17,8 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rtseg.errors import ConfigError
 from rtseg.labels.folder import UNKNOWN, explained
-from rtseg.labels.outlines import Hard, filled
+from rtseg.labels.outlines import filled
 from rtseg.labels.taking import UNKNOWN_NAMES, Taken, Taker, check_present, inside, pictures_folder, values_for
+from rtseg.ops.runs import Hard
 
 Coordinate: TypeAlias = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 

@@ -1,37 +1,19 @@
-"""Masks as runs and as polygons, and back, to the pixel.
+"""Masks as polygons, and back, to the pixel; as runs in `rtseg.ops.runs`.
 
 Coordinates are those of COCO: (0, 0) is the corner of the picture, a pixel covers x..x+1, and it belongs to a polygon
-when its centre does. Runs go down the columns and begin with the number of zeros.
+when its centre does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Hard: TypeAlias = NDArray[np.bool_]
-"""A mask, HxW."""
-
-
-def runs_of(mask: Hard) -> list[int]:
-    """The lengths of runs of False and True in turns, column after column."""
-    flat = mask.ravel(order="F")
-    bounds = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]])
-    lengths: list[int] = np.diff(bounds).tolist()
-    return [0, *lengths] if flat[0] else lengths
-
-
-def mask_of_runs(runs: Sequence[int], size: tuple[int, int]) -> Hard:
-    """The mask of `size` (width, height); ValueError where the runs do not fill it."""
-    width, height = size
-    if min(runs, default=0) < 0 or sum(runs) != width * height:
-        raise ValueError(f"its runs cover {sum(runs)} pixels, not {width}x{height} = {width * height}")
-    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return np.ascontiguousarray(flat.reshape(width, height).T)
+from rtseg.ops.runs import Hard, box_of
 
 
 def components(mask: Hard) -> Iterator[Hard]:
@@ -39,14 +21,6 @@ def components(mask: Hard) -> Iterator[Hard]:
     count, labels = cv2.connectedComponents(mask.astype(np.uint8))
     for number in range(1, count):
         yield labels == number
-
-
-def box_of(mask: Hard) -> tuple[int, int, int, int]:
-    """x, y, width, height of what is True; all zero where nothing is."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
-        return 0, 0, 0, 0
-    return int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1)
 
 
 def outlines(mask: Hard) -> list[list[int]] | None:

@@ -144,16 +144,32 @@ def quantise(probability: F32, *, out: U8 | None = None) -> U8:
     return as_u8(cv2.convertScaleAbs(np.maximum(probability, np.float32(0.0)), dst=out, alpha=255.0))
 
 
-def best_class(scores: F32) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], F32]:
+def softmax(logits: F32) -> F32:
+    """CxHxW scores as probabilities that sum to one over the classes; the same array, changed in place."""
+    logits -= logits.max(axis=0)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=0)
+    return logits
+
+
+def best_class(
+    scores: F32, *, size: tuple[int, int] | None = None
+) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], F32]:
     """CxHxW to the index of the greatest score, the first of equals, uint8 (uint16 over 255 classes), and that score.
 
-    A NaN anywhere is NaN in the score returned. Ten times faster than np.argmax, which walks the class axis with a
-    stride: here each class is one pass over contiguous memory.
+    size: (width, height) to which scores are brought first, bilinearly, one class after the other, so that no array has
+    the classes of all pixels; None for their own. A NaN anywhere is NaN in the score returned. Ten times faster than
+    np.argmax, which walks the class axis with a stride: here each class is one pass over contiguous memory.
     """
-    best: F32 = scores[0].copy()
+
+    def at_size(score: F32) -> F32:
+        return score if size is None else as_f32(cv2.resize(score, size, interpolation=cv2.INTER_LINEAR))
+
+    best: F32 = at_size(scores[0]).copy()
     labels: NDArray[np.uint8] | NDArray[np.uint16] = np.zeros(best.shape, np.uint8 if len(scores) <= 255 else np.uint16)
     greater, marked = np.empty(best.shape, np.bool_), np.empty_like(labels)
-    for index, score in enumerate(scores[1:], start=1):
+    for index, each in enumerate(scores[1:], start=1):
+        score = at_size(each)
         np.greater(score, best, out=greater)
         np.multiply(greater, labels.dtype.type(index), out=marked)
         np.maximum(labels, marked, out=labels)  # indices rise, so the latest greater one stays

@@ -1,0 +1,255 @@
+"""Image processors: what `preprocessor_config.json` says of how a picture becomes a network's input.
+
+Models of the Hugging Face Hub come with that file instead of a card's `[input]`. Every field is either honoured or
+refused by its name, since a field that is passed over makes masks that are only a little wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rtseg.cards import CardInput, Positive, Side, Triple
+from rtseg.errors import ModelNotFound, ModelRejected
+from rtseg.ops.arrays import F32, U8
+
+_HARMLESS = frozenset(
+    {
+        "image_processor_type",
+        "feature_extractor_type",
+        "processor_class",
+        "auto_map",
+        "_valid_processor_keys",
+        "do_convert_rgb",
+        "do_reduce_labels",
+        "reduce_labels",
+        "data_format",
+        "input_data_format",
+        "return_tensors",
+        "default_to_square",
+        "device",
+        "disable_grouping",
+        "_processor_class",
+    }
+)
+"""Fields that change nothing here: do_reduce_labels is about the masks of a training set, pictures are always RGB."""
+
+_IMAGENET: dict[str, Any] = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
+_DEFAULTS: Mapping[str, dict[str, Any]] = {
+    "Segformer": {"size": {"height": 512, "width": 512}, "resample": 2, **_IMAGENET},
+    "Beit": {"size": {"height": 224, "width": 224}, "resample": 3},
+    "MobileViT": {
+        "size": {"shortest_edge": 224},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": 256, "width": 256},
+        "do_flip_channel_order": True,
+    },
+    "MobileNetV2": {
+        "size": {"shortest_edge": 256},
+        "resample": 2,
+        "do_center_crop": True,
+        "crop_size": {"height": 224, "width": 224},
+    },
+}
+"""What processors of transformers do where the file is silent; files that name another processor must say all."""
+
+_UNUSED: Mapping[str, dict[str, Any]] = {
+    "Segformer": {"do_center_crop": False, "do_pad": False},
+    "Beit": {"do_pad": False},
+    "MobileViT": {"do_normalize": False, "do_pad": False},
+    "MobileNetV2": {"do_pad": False},
+}
+"""What a processor of that name takes and does not do."""
+
+_SQUARE = ("Segformer", "Beit")
+"""Whose `size` as one number means both sides, and not the shorter one."""
+
+
+class Sides(BaseModel):
+    """A size: height and width, or the shortest edge with or without the most that the longest may have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    height: Side | None = None
+    width: Side | None = None
+    shortest_edge: Side | None = None
+    longest_edge: Side | None = None
+
+
+class Processor(BaseModel):
+    """The understood fields, by the names that they have in the file, and what they do to a picture.
+
+    In this order: resize (PIL's, which does not alias), crop about the centre, rescale, normalise, pad at the right
+    and below with zeros, flip RGB to BGR. resample: 0 nearest, 2 bilinear, 3 bicubic, as PIL numbers them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    do_resize: bool = True
+    size: Sides | None = None
+    resample: Literal[0, 2, 3] = 2
+    do_center_crop: bool = False
+    crop_size: Sides | None = None
+    do_rescale: bool = True
+    rescale_factor: Positive = 1 / 255
+    do_normalize: bool = True
+    image_mean: Triple = (0.5, 0.5, 0.5)
+    image_std: tuple[Positive, Positive, Positive] = (0.5, 0.5, 0.5)
+    do_pad: bool = False
+    pad_size: Sides | None = None
+    do_flip_channel_order: bool = False
+
+    def __call__(self, picture: U8) -> F32:
+        """RGB uint8 HxWx3 as the input tensor, float32 1x3xhxw, number for number what transformers makes of it.
+
+        Raises ModelRejected where the picture does not fit into `pad_size`.
+        """
+        from PIL import Image  # 30 ms that live runs do not need
+
+        if self.do_resize and (size := self._resized(picture.shape[1], picture.shape[0])) != picture.shape[1::-1]:
+            picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling(self.resample)))
+        if self.do_center_crop and self.crop_size is not None:
+            picture = _centred(picture, *_both(self.crop_size))
+        factor = self.rescale_factor if self.do_rescale else 1.0
+        tensor: F32 = (picture.astype(np.float64) * factor).astype(np.float32)
+        if self.do_normalize:
+            tensor -= np.array(self.image_mean, np.float32)
+            tensor /= np.array(self.image_std, np.float32)
+        if self.do_pad and self.pad_size is not None:
+            tensor = _padded(tensor, *_both(self.pad_size))
+        if self.do_flip_channel_order:
+            tensor = tensor[..., ::-1]
+        return np.ascontiguousarray(tensor.transpose(2, 0, 1)[None])
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """Width and height of every tensor; None where they depend on the picture."""
+        if self.do_pad and self.pad_size is not None:
+            return _both(self.pad_size)
+        if self.do_center_crop and self.crop_size is not None:
+            return _both(self.crop_size)
+        if self.do_resize and self.size is not None and self.size.width:
+            return _both(self.size)
+        return None
+
+    def card_input(self, name: str, size: tuple[int, int]) -> CardInput:
+        """The same for live frames, which are stretched to `size` (width, height) whole, not cropped or padded."""
+        return CardInput(
+            name=name,
+            size=size,
+            colour="bgr" if self.do_flip_channel_order else "rgb",
+            scale=1 / self.rescale_factor if self.do_rescale else 1.0,
+            mean=turned(self.image_mean, self.do_flip_channel_order) if self.do_normalize else (0.0, 0.0, 0.0),
+            std=turned(self.image_std, self.do_flip_channel_order) if self.do_normalize else (1.0, 1.0, 1.0),
+        )
+
+    def _resized(self, width: int, height: int) -> tuple[int, int]:
+        assert self.size is not None
+        if self.size.width:
+            return _both(self.size)
+        wanted, most = self.size.shortest_edge or 0, self.size.longest_edge
+        exact: float = wanted
+        if most is not None and max(width, height) / min(width, height) * wanted > most:
+            exact = most * min(width, height) / max(width, height)
+            wanted = round(exact)
+            if wanted == min(width, height):
+                return width, height
+        # transformers rounds down, and takes the shorter side before it was rounded.
+        return (wanted, int(exact * height / width)) if width < height else (int(exact * width / height), wanted)
+
+
+def turned(values: Triple, reverse: bool) -> Triple:
+    """Three values, one a channel, in reverse order if so asked: processors turn channels after normalising them."""
+    first, second, third = values
+    return (third, second, first) if reverse else values
+
+
+def read_processor(path: Path) -> Processor:
+    """The processor in a `preprocessor_config.json`; ModelRejected names a field that is not understood."""
+    try:
+        fields = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ModelNotFound(
+            f"{path} cannot be read: {error.strerror or error}; it says how to feed the model"
+        ) from error
+    except ValueError as error:
+        raise ModelRejected(f"{path} is not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise ModelRejected(f"{path} is no image processor: it must be a JSON object")
+    named = str(fields.get("image_processor_type") or fields.get("feature_extractor_type") or "")
+    kind = next((kind for kind in _DEFAULTS if named.startswith(kind)), None)
+    given = {key: value for key, value in fields.items() if value is not None and key not in _HARMLESS}
+    merged = {**(_DEFAULTS[kind] if kind else {}), **given, **_UNUSED.get(kind or "", {})}
+    for key in ("size", "crop_size", "pad_size"):
+        if isinstance(merged.get(key), int):
+            one = merged[key]
+            square = key != "size" or kind in _SQUARE
+            merged[key] = {"height": one, "width": one} if square else {"shortest_edge": one}
+    if isinstance(sides := merged.get("size"), list) and len(sides) == 2:
+        merged["size"] = {"height": sides[1], "width": sides[0]}
+    try:
+        processor = Processor.model_validate(merged)
+    except ValidationError as error:
+        raise ModelRejected(f"{path}: {'; '.join(map(_explained, error.errors()))}") from error
+    return _checked(processor, path)
+
+
+def _checked(processor: Processor, path: Path) -> Processor:
+    """Refuse sizes that say too little for what is to be done with them."""
+    if processor.do_resize:
+        size = processor.size
+        pair = size is not None and (size.height is not None) == (size.width is not None)
+        if size is None or not pair or (size.height is None) == (size.shortest_edge is None):
+            raise ModelRejected(f"{path}: size must be height and width, or shortest_edge, and not {_shown(size)}")
+    for key, wanted in (("crop_size", processor.do_center_crop), ("pad_size", processor.do_pad)):
+        sides = getattr(processor, key)
+        if wanted and sides is None and key == "pad_size":
+            continue  # a picture alone is padded to its own size
+        if wanted and (sides is None or not sides.height or not sides.width):
+            raise ModelRejected(f"{path}: {key} must be height and width, and not {_shown(sides)}")
+    return processor
+
+
+def _shown(sides: Sides | None) -> str:
+    return "nothing" if sides is None else str(sides.model_dump(exclude_none=True))
+
+
+def _explained(problem: Any) -> str:
+    key = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        return (
+            f"{key} = {problem['input']!r} is not understood: allowed are {', '.join(Processor.model_fields)}; "
+            "write a card for this model instead"
+        )
+    return f"{key} = {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _both(sides: Sides) -> tuple[int, int]:
+    return sides.width or 0, sides.height or 0
+
+
+def _centred(picture: U8, width: int, height: int) -> U8:
+    """The middle of HxWx3, black around it where it is smaller; an odd rest goes as in transformers' center_crop."""
+    above, left = math.ceil((height - picture.shape[0]) / 2), math.ceil((width - picture.shape[1]) / 2)
+    if above > 0 or left > 0:
+        grown = np.zeros((max(height, picture.shape[0]), max(width, picture.shape[1]), 3), np.uint8)
+        above, left = max(above, 0), max(left, 0)
+        grown[above : above + picture.shape[0], left : left + picture.shape[1]] = picture
+        picture = grown
+    top, start = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+    return picture[top : top + height, start : start + width]
+
+
+def _padded(tensor: F32, width: int, height: int) -> F32:
+    below, right = height - tensor.shape[0], width - tensor.shape[1]
+    if below < 0 or right < 0:
+        raise ModelRejected(
+            f"pad_size is {width}x{height}, and the picture before it {tensor.shape[1]}x{tensor.shape[0]}: "
+            "correct pad_size in preprocessor_config.json"
+        )
+    return np.pad(tensor, ((0, below), (0, right), (0, 0)))
