@@ -282,7 +282,7 @@ class _Inexact:
     def __call__(self, frame: Frame) -> Segmentation:
         for part in (self._segmenter, *self._filters):
             part.reset()
-        segmentation = self._segmenter(frame)
+        segmentation: Segmentation = self._segmenter(frame)
         for each in self._filters:
             segmentation = each(frame, segmentation)
         return segmentation

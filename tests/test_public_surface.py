@@ -8,10 +8,10 @@ import rtseg
 from rtseg.options import configure
 
 SURFACE = """
-    Analyzer Blur Clear Colour Config ConfigError DependencyMissing Effect EngineError Filter Frame FrameError Instances
-    Keep Layer ModelError Observation Output Panoptic Picture Pipeline Regions RtsegError Segmentation Segmenter
-    Semantic Sink SinkError Size Solid Source SourceError StageTimes Stats StreamInfo
-    load_pipeline masks_of parse_config read_config run
+    Analyzer Blur Clear Colour Config ConfigError DependencyMissing Effect EngineError Filter Frame FrameError
+    ImageSegment ImageSegmenter Instances Keep Layer ModelError Observation Output Panoptic Picture Pipeline Regions
+    RtsegError Segmentation Segmenter Segments Semantic Sink SinkError Size Solid Source SourceError StageTimes Stats
+    StreamInfo as_coco as_label_map load_pipeline masks_of parse_config read_config run segment
 """
 PUBLIC = SURFACE.split()
 
