@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -193,10 +194,10 @@ def _is_scan(path: Path) -> bool:
     """Whether it is DICOM: by its suffix, or by its beginning where it has none; of a folder, one of its files."""
     if not path.is_dir():
         return path.suffix.lower() in DICOM or (not path.suffix and _begins_as_dicom(path))
-    files = sorted(file for file in path.iterdir() if file.is_file())
-    if any(file.suffix.lower() in PICTURES for file in files):
+    if any(file.suffix.lower() in PICTURES for file in path.iterdir()):
         return False
-    return any(_is_scan(file) or _begins_as_dicom(file) for file in files[:20]) or (path / "DICOMDIR").exists()
+    few = (file for file in islice(path.rglob("*"), 200) if file.is_file())  # series lie some folders deep on discs
+    return any(_is_scan(file) or _begins_as_dicom(file) for file in few)
 
 
 def _begins_as_dicom(path: Path) -> bool:

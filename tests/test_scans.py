@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rtseg import registry
 from rtseg.build import build
 from rtseg.config import DicomSource, ImageSource, MeasureAnalyzer, NiftiSource, VideoSource
 from rtseg.datasets import read_mask
-from rtseg.errors import ConfigError
+from rtseg.errors import ConfigError, DependencyMissing
 from rtseg.ops.arrays import as_u8
 from rtseg.options import configure
 from rtseg.pipeline import Pipeline
@@ -33,6 +35,8 @@ def test_inputs_are_known_by_their_names_and_by_how_they_begin(tmp_path: Path) -
     write_series(tmp_path / "series", one[None])
     (tmp_path / "bare").mkdir()
     write_dicom(tmp_path / "bare" / "IM0001", one)
+    (tmp_path / "disc" / "PATIENT" / "SERIES").mkdir(parents=True)
+    write_dicom(tmp_path / "disc" / "PATIENT" / "SERIES" / "IM0001", one)
     (tmp_path / "photos").mkdir()
     cv2.imwrite(str(tmp_path / "photos" / "a.png"), one)
     write_dicom(tmp_path / "photos" / "IM0001", one)
@@ -44,11 +48,21 @@ def test_inputs_are_known_by_their_names_and_by_how_they_begin(tmp_path: Path) -
         "series": DicomSource,
         "bare": DicomSource,
         "bare/IM0001": DicomSource,
+        "disc": DicomSource,
         "photos": ImageSource,
         "call": VideoSource,
         "call.gz": VideoSource,
     }.items():
         assert type(configure(tmp_path / name, "out.mp4").source) is kind, name
+
+
+@pytest.mark.parametrize(("kind", "module"), [("dicom", "pydicom"), ("nifti", "nibabel")])
+def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch, kind: str, module: str) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == module or name.startswith("rtseg.sources.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(DependencyMissing, match=r"pip install 'rtseg\[medical\]'"):
+        registry.load("source", kind)
 
 
 @pytest.mark.parametrize(("text", "window"), [("lung", "lung"), ("40,400", (40, 400)), ("-600, 1500", (-600, 1500))])

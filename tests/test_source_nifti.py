@@ -97,7 +97,7 @@ def test_the_plane_is_that_of_the_finest_pixels() -> None:
     assert finest((1.0, 1.0, 1.0)) == 2
 
 
-def test_percentiles_of_the_whole_volume_make_one_window(tmp_path: Path) -> None:
+def test_percentiles_of_some_slices_make_one_window(tmp_path: Path) -> None:
     values = np.arange(1000, dtype=np.int16).reshape(10, 10, 10) * 10
     source = NiftiSlices(write_nifti(tmp_path / "scan.nii", values), percentiles=(0, 100))
     low, high = source._bounds

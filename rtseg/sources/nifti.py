@@ -40,8 +40,8 @@ class NiftiSlices:
     up (or the front, in axial slices), and the patient's right is at the left (the front, in sagittal ones).
 
     plane: how the volume is cut; None for the plane of finest pixels, in which it was taken. volume: which of a series
-    of volumes. window: see `rtseg.sources.slices.Window`; None for `percentiles` of the whole volume. rate: slices a
-    second. max_pixels: width x height above which slices are refused, before the volume is read.
+    of volumes. window: see `rtseg.sources.slices.Window`; None for `percentiles` of five slices spread over the volume.
+    rate: slices a second. max_pixels: width x height above which slices are refused, before the volume is read.
 
     A plain file is mapped, a compressed one unpacked to a nameless temporary file first, and no further than its header
     promises; so memory holds a slice. `Frame.spacing` is in millimetres. Nothing else of the header is handed on.
