@@ -35,5 +35,5 @@ clean:
 	touch $@
 
 .venv/dev: pyproject.toml constraints.txt
-	scripts/environment $(PYTHON) demo,dev,labels,segformer
+	scripts/environment $(PYTHON) demo,dev,labels,segformer,serve
 	touch $@ .venv/demo
