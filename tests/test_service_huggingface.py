@@ -82,7 +82,12 @@ def test_the_client_gets_label_score_and_mask(script: Path, server: Running, pat
 
 
 def test_its_parameters_are_honoured(script: Path, server: Running) -> None:
-    asked: dict[str, Any] = {"threshold": 1.0, "mask_threshold": 0.5, "overlap_mask_area_threshold": 0.5, "subtask": "semantic"}
+    asked: dict[str, Any] = {
+        "threshold": 1.0,
+        "mask_threshold": 0.5,
+        "overlap_mask_area_threshold": 0.5,
+        "subtask": "semantic",
+    }
     (segment,) = ask(script, server.url, **asked)["found"]
     assert set(np.unique(decoded(base64.b64decode(segment["mask"])))) == {0, 255}
     assert ask(script, server.url, subtask="panoptic")["status"] == 422

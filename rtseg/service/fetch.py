@@ -76,16 +76,17 @@ class Fetcher:
         try:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             connection.request("GET", target, headers={"Accept": "image/*", "Accept-Encoding": "identity"})
-            response = connection.getresponse()
-            if response.status in _REDIRECTS and (location := response.headers.get("Location")):
-                return location
-            if response.status != 200:
-                raise Refusal(424, f"{host} answered {response.status}")
-            body = self._read(response)
+            with connection.getresponse() as response:
+                if response.status in _REDIRECTS and (location := response.headers.get("Location")):
+                    return location
+                if response.status != 200:
+                    raise Refusal(424, f"{host} answered {response.status}")
+                body = self._read(response)
             _left(deadline)
             return body
         finally:
             timer.cancel()
+            sock.close()
             connection.close()
 
     def _read(self, response: http.client.HTTPResponse) -> bytes:

@@ -17,14 +17,13 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rtseg.service.intake import CountedBody, body_limit, too_long
+from rtseg.service.intake import CountedBody, body_limit, drain, too_long
 from rtseg.service.logs import log_failure, log_request
 from rtseg.service.metrics import Metrics
 from rtseg.service.refusals import Refusal, busy, refusal_of
 from rtseg.service.settings import Settings, is_loopback
 
 _OPEN = frozenset({"/health", "/ready"})
-_DRAIN_SECONDS, _DRAIN_BYTES = 0.05, 64 << 20
 
 
 @dataclass(eq=False, slots=True)
@@ -78,7 +77,7 @@ class Guard:
             if refusal.status == 500:
                 log_failure(error, id=answer.id)
             if not answer.status:
-                await _drain(receive)
+                await drain(receive)
                 await _refuse(refusal, sending)
         finally:
             self._note(scope, answer, time.perf_counter() - started)
@@ -159,20 +158,6 @@ def _host_of(address: str) -> str | None:
 
 def _method(name: str) -> str:
     return name if name in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH") else "other"
-
-
-async def _drain(receive: Receive) -> None:
-    """Read a little of a body that nobody wants: a client that is still sending may otherwise never see the answer."""
-    taken = 0
-    try:
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            while taken < _DRAIN_BYTES:
-                message = await receive()
-                taken += len(message.get("body", b""))
-                if message["type"] != "http.request" or not message.get("more_body", False):
-                    return
-    except TimeoutError:
-        return
 
 
 async def _refuse(refusal: Refusal, send: Send) -> None:

@@ -19,6 +19,7 @@ from starlette.types import Message, Receive
 from rtseg.service.refusals import Refusal
 
 _OVERHEAD = 65536
+_DRAIN_SECONDS, _DRAIN_BYTES = 0.05, 64 << 20
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -41,7 +42,7 @@ def body_limit(content_type: str, max_bytes: int) -> int:
 
 
 class CountedBody:
-    """An ASGI `receive` that raises Refusal 413 past `limit` bytes and 408 past `seconds`, whoever reads it.
+    """An ASGI `receive` that raises Refusal: 413 past `limit` bytes, 408 past `seconds`.
 
     Counted here, since multipart parsers and decompressors count something else or nothing.
     """
@@ -68,8 +69,23 @@ class CountedBody:
             self._taken += len(message.get("body", b""))
             self.done = not message.get("more_body", False)
             if self._taken > self._limit:
+                await drain(self._receive)
                 raise too_long(self._limit)
         return message
+
+
+async def drain(receive: Receive) -> None:
+    """Read a little of a body that nobody wants: a client that is still sending may otherwise never see the answer."""
+    taken = 0
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while taken < _DRAIN_BYTES:
+                message = await receive()
+                taken += len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return
 
 
 def too_long(limit: int) -> Refusal:

@@ -10,7 +10,10 @@ import traceback
 from typing import Any, TextIO
 
 _PASSWORD = re.compile(r"(?<=://)[^/\s@\"']*@")
-_BEARER = re.compile(r"(?i)(\b(?:bearer|basic|token|password|secret|authorization)\b[\"']?[\s:=]+[\"']?)[^\s\"',;&]+")
+_BEARER = re.compile(
+    r"(?i)(\b(?:bearer|basic|token|password|secret|authorization)\b[\"']?[\s:=]+[\"']?(?:(?:bearer|basic)\s+)?)"
+    r"[^\s\"',;&]+"
+)
 _HIDDEN = "[hidden]"
 
 _log = logging.getLogger("rtseg.service")
