@@ -39,6 +39,7 @@ def serve(
     threads: Threads = None,
 ) -> None:
     """Answer Hugging Face's inference clients, and an API of its own, with segments and composited pictures."""
+    import contextlib
     import sys
 
     from rtseg.cli.console import stderr
@@ -67,12 +68,12 @@ def serve(
     from rtseg.service.server import listen
     from rtseg.service.workers import load_models
 
-    sock = listen(settings)
-    models = load_models(settings)
-    log_requests(sys.stderr, settings.token)
-    address = f"[{host}]" if ":" in host else host
+    with contextlib.closing(listen(settings)) as sock:
+        models = load_models(settings)
+        log_requests(sys.stderr, settings.token)
+        address = f"[{host}]" if ":" in host else host
 
-    def started() -> None:
-        stderr().print(f"listening on http://{address}:{sock.getsockname()[1]}", markup=False)
+        def started() -> None:
+            stderr().print(f"listening on http://{address}:{sock.getsockname()[1]}", markup=False)
 
-    server(Service(settings, models), sock, started=started)
+        server(Service(settings, models), sock, started=started)
