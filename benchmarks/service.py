@@ -2,10 +2,11 @@
 
     python -m benchmarks.service --clients 100 --seconds 10
 
-A client asks, waits for its answer, and asks again; after a 503 it waits `--patience` seconds, which is less than the
-service asks for. Fails (exit 1) unless all answers are 200 or 503, the accepted ones' p99 is at most three times that
-of a single client times the places (workers and queue), `/health` takes less than 100 ms throughout, and memory
-comes back to within 30 MB of what it was.
+A client asks, waits for its answer, and asks again; after a 503 it waits `--patience` seconds, give or take a half:
+usually the one second that `Retry-After` says. Fails (exit 1) unless all answers are 200 or 503, the accepted ones'
+p99 is at most three times that of a single client times the places (workers and queue), `/health` takes less than
+100 ms throughout, and memory comes back to within 30 MB of what it was. On a machine that does other things, times are
+theirs too: believe them at a load under half the cores.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import os
+import random
 import re
 import subprocess
 import sys
@@ -50,6 +53,7 @@ class Load:
     accepted_p50: float
     accepted_p99: float
     refused_p99: float
+    health_p99: float
     health_worst: float
     before_mb: float
     peak_mb: float
@@ -92,13 +96,27 @@ def request_of(picture: bytes, path: str = "/v1/segment") -> bytes:
     return head.encode() + picture
 
 
-HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+# A process of its own: what a hundred clients do to each other is none of the service's doing.
+PROBER = """
+import http.client, json, sys, time
+port, seconds = int(sys.argv[1]), float(sys.argv[2])
+took, end = [], time.perf_counter() + seconds
+while time.perf_counter() < end:
+    started = time.perf_counter()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/health")
+    right = connection.getresponse().status == 200
+    connection.close()
+    took.append(time.perf_counter() - started if right else 1e9)
+    time.sleep(0.05)
+print(json.dumps(took))
+"""
 
 
 async def measure(
     port: int, pid: int, picture: bytes, *, clients: int, seconds: float, places: int, patience: float
 ) -> Load:
-    """A single client first, then all of them, while somebody asks for `/health` twenty times a second."""
+    """A single client first, then all of them, while a process of its own asks for `/health`, twenty times a second."""
     request = request_of(picture)
     for _ in range(10):
         await ask(port, request)
@@ -108,24 +126,28 @@ async def measure(
     before = memory(pid)
     end = time.perf_counter() + seconds
     asked: list[list[tuple[int, float]]] = [[] for _ in range(clients)]
-    health: list[float] = []
     peak = before
+
+    chance = random.Random(0)
 
     async def client(own: list[tuple[int, float]]) -> None:
         while time.perf_counter() < end:
             own.append(await ask(port, request))
             if own[-1][0] != 200:
-                await asyncio.sleep(patience)
+                await asyncio.sleep(patience * chance.uniform(0.5, 1.5))
 
     async def watch() -> None:
         nonlocal peak
         while time.perf_counter() < end:
-            status, took = await ask(port, HEALTH)
-            health.append(took if status == 200 else float("inf"))
             peak = max(peak, memory(pid))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
 
+    prober = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PROBER, str(port), str(seconds), stdout=asyncio.subprocess.PIPE
+    )
     await asyncio.gather(watch(), *(client(own) for own in asked))
+    said, _ = await prober.communicate()
+    health: list[float] = json.loads(said)
     await asyncio.sleep(2.0)
     answers = [answer for own in asked for answer in own]
     accepted = [took for status, took in answers if status == 200]
@@ -139,6 +161,7 @@ async def measure(
         accepted_p50=_ms(accepted, 50),
         accepted_p99=_ms(accepted, 99),
         refused_p99=_ms(refused, 99),
+        health_p99=_ms(health, 99),
         health_worst=1e3 * max(health),
         before_mb=before,
         peak_mb=peak,
@@ -189,12 +212,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--patience", type=float, default=0.1)
+    parser.add_argument("--patience", type=float, default=1.0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--queue", type=int, default=16)
     parser.add_argument("--model", default="portrait")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
+    before = os.getloadavg()[0]
     with service("--model", options.model, "--workers", options.workers, "--queue", options.queue) as (port, pid):
         load = asyncio.run(
             measure(
@@ -208,9 +232,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         )
     Console(width=120).print(_table(load))
-    print(f"{machine()['cpu']}, {machine()['cores']} cores, commit {machine()['commit']}")
+    print(f"{machine()['cpu']}, {machine()['cores']} cores, load {before:.1f} before, commit {machine()['commit']}")
     if options.json:
-        said = {"machine": machine(), **dataclasses.asdict(load), "promises": load.promises}
+        said = {"machine": machine(), "load": before, **dataclasses.asdict(load), "promises": load.promises}
         options.json.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
     return 0 if all(load.promises.values()) else 1
 

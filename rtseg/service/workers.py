@@ -9,6 +9,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+import cv2
+
 from rtseg import store
 from rtseg.build import build_pipeline, default_filters
 from rtseg.cards import Card
@@ -68,6 +70,7 @@ class Workers:
     """
 
     def __init__(self, models: Sequence[Models]) -> None:
+        cv2.setNumThreads(1)  # a worker is a core: more threads of OpenCV cost CPU and add no pictures
         self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[Models], Any]] | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, args=(own,), name=f"worker-{index}", daemon=True)
