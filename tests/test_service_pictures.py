@@ -36,6 +36,12 @@ def png_bomb(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
+def text_bomb() -> bytes:
+    """A PNG of a few pixels with a compressed comment of 100 million characters."""
+    data = encoded(picture())
+    return data[:33] + chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(100_000_000))) + data[33:]
+
+
 @pytest.mark.parametrize(
     ("kind", "data"),
     [
@@ -88,6 +94,9 @@ def test_a_jpeg_of_too_many_scans_is_refused() -> None:
     data = saved("JPEG")
     with pytest.raises(SourceTooLarge, match="scans"):
         check_header(data + b"\xff\xda" * MAX_SCANS, max_pixels=CAP)
+    with pytest.raises(SourceTooLarge, match=r"21 scans: allowed are 20"):
+        check_header(data + b"\xff\xda" * 20, max_pixels=37 * 21)
+    assert check_header(data + b"\xff\xda" * 19, max_pixels=37 * 21)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from serving import Child, child, decoded, encoded, picture
 from test_service_fetch import serving, trap
-from test_service_pictures import png_bomb, saved
+from test_service_pictures import png_bomb, saved, text_bomb
 
 import rtseg
 from rtseg.build import build_source
@@ -53,6 +53,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "png, 400 million pixels in 50 kB": lambda: png_bomb(20000),
     "png, 169 million, of which Pillow only warns": lambda: png_bomb(13000),
     "png, 2^31 wide": lambda: b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\x7f\xff\xff\xff\x7f\xff\xff\xff\x08\x02\0\0\0\0\0\0\0",
+    "png, a comment of 100 MB": text_bomb,
     "webp, 2^28 pixels": lambda: b"RIFF\xff\0\0\0WEBPVP8X\n\0\0\0\0\0\0\0\xff\x3f\0\xff\x3f\0" + bytes(200),
     "gif, 65535 squared": lambda: b"GIF89a\xff\xff\xff\xff\0\0\0,\0\0\0\0\xff\xff\xff\xff\0\2\0;",
     "bmp, 30000 squared": lambda: b"BM" + bytes(12) + b"\x28\0\0\0\x30\x75\0\0\x30\x75\0\0\1\0\x18\0" + bytes(100),
@@ -141,6 +142,25 @@ def test_a_bomb_in_base64_and_in_a_form_is_a_bomb(server: Child) -> None:
         assert client.post("/", json={"inputs": text}).status_code == 413
         assert client.post("/v1/segment", files={"image": bomb}).status_code == 413
         assert client.post("/v1/composite", files={"image": good, "background": bomb}).status_code == 413
+
+
+def test_three_hundred_half_heads_keep_nobody_out(server: Child) -> None:
+    address = httpx.URL(server.url)
+    with contextlib.ExitStack() as opened:
+        half = [
+            opened.enter_context(socket.create_connection((address.host, address.port or 0), timeout=15))
+            for _ in range(300)
+        ]
+        for connection in half:
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\n")
+        with httpx.Client(base_url=server.url, timeout=20, verify=False) as client:
+            assert soon(lambda: client.get("/health")).status_code == 200
+            assert client.post("/", content=encoded(picture())).status_code == 200
+        started = time.monotonic()
+        for connection in half:
+            with contextlib.suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
+        assert time.monotonic() - started < 15
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -15,7 +15,8 @@ from rtseg.frame import Size
 Format: TypeAlias = Literal["PNG", "JPEG", "GIF", "BMP", "WEBP"]
 
 MAX_SCANS = 100
-"""Of a progressive JPEG, as of libjpeg-turbo's advice: each costs a pass over the whole picture."""
+"""Of a progressive JPEG. Each costs a pass over the whole picture, so that of large ones fewer are taken."""
+_PASSES = 20
 
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -34,8 +35,10 @@ def check_header(data: bytes, *, max_pixels: int) -> tuple[Format, Size]:
         raise SourceUnreadable(f"the picture is damaged: its {kind} header names no size")
     size = Size(width, height)
     check_size(size, max_pixels)
-    if kind == "JPEG" and (scans := data.count(b"\xff\xda")) > MAX_SCANS:
-        raise SourceTooLarge(f"the picture has {scans} scans: allowed are {MAX_SCANS}; save it as a baseline JPEG")
+    if kind == "JPEG":
+        scans, allowed = data.count(b"\xff\xda"), min(MAX_SCANS, _PASSES * max_pixels // (width * height))
+        if scans > allowed:
+            raise SourceTooLarge(f"the picture has {scans} scans: allowed are {allowed}; save it as a baseline JPEG")
     return kind, size
 
 

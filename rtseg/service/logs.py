@@ -50,14 +50,14 @@ class JsonLines(logging.Formatter):
 
 
 def log_requests(stream: TextIO, token: str | None) -> None:
-    """Send what the service and uvicorn log to `stream`, and nothing of it anywhere else."""
+    """Send the log of the service and of uvicorn to `stream`, and the warnings of the rest of rtseg."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines(token))
-    for name in ("rtseg.service", "uvicorn", "uvicorn.error", "uvicorn.access"):
+    for name, level in (("rtseg", logging.WARNING), ("uvicorn", logging.INFO)):
         logger = logging.getLogger(name)
-        logger.handlers = [handler] if name in ("rtseg.service", "uvicorn") else []
-        logger.propagate = name in ("uvicorn.error", "uvicorn.access")
-        logger.setLevel(logging.INFO)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level)
+    _log.setLevel(logging.INFO)
 
 
 def log_request(**fields: Any) -> None:
