@@ -9,15 +9,22 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from echo import EchoEngine, card
 from serving import SIZE, Running, decoded, encoded, left_half, picture, running
 
 from rtseg.ops.arrays import F32
+from rtseg.pipeline import Pipeline
+from rtseg.segmenters.semantic import SemanticSegmenter
 from rtseg.service.fetch import Fetcher
+from rtseg.service.segments import Choice
+from rtseg.service.work import Desk
+from rtseg.service.workers import Model
 
 TOKEN = "a-token-of-24-characters"
 PNG = {"Content-Type": "image/png"}
@@ -163,6 +170,30 @@ def test_composites_that_cannot_be_are_refused(server: Running, query: str) -> N
     refusal(response)
 
 
+@pytest.mark.parametrize("head", ["", "file:", "./", "blur:"])
+def test_a_picture_of_the_servers_own_is_no_background(server: Running, tmp_path: Path, head: str) -> None:
+    path = tmp_path / "own.png"
+    path.write_bytes(encoded(picture()))
+    response = composite(server, f"background={head}{path}")
+    assert response.status_code == 422
+    assert "background is transparent" in refusal(response) or "blur strength" in refusal(response)
+
+
+def test_a_class_without_a_score_is_one_for_clients_that_want_a_number() -> None:
+    own = card(size=SIZE, family="semantic", names=("sky", "road"))
+
+    def answer(tensor: F32) -> dict[str, Any]:
+        halves = left_half(tensor)["y"]
+        return {"y": np.concatenate([halves, 1 - halves], axis=1)}
+
+    models = {"echo": Model(own, Pipeline(SemanticSegmenter(own, EchoEngine(SIZE, answer))))}
+    desk = Desk(10_000, lambda stage, seconds: None)
+    found = desk.infer(models, encoded(picture()), None, Choice())
+    assert [(each["label"], each["score"]) for each in found] == [("sky", 1.0), ("road", 1.0)]
+    typed = desk.segment(models, encoded(picture()), None, Choice(), masks=False)["segments"]
+    assert [each["score"] for each in typed] == [None, None]
+
+
 @pytest.mark.parametrize("name", ["../../etc/cron.d/x", "/etc/passwd", "a\r\nX-Evil: 1", "\x00", "x" * 5000, "CON"])
 def test_the_names_of_files_are_nobodys_business(server: Running, name: str) -> None:
     response = server.client.post("/v1/segment", files={"image": (name, encoded(picture()), "image/png")})
@@ -236,6 +267,13 @@ def test_a_body_without_a_length_is_counted_while_it_comes(server: Running, kind
     part = b"--x\r\nContent-Disposition: form-data; name=image; filename=a\r\n\r\n" + bytes(250_000)
     chunks = b"%x\r\n%s\r\n" % (len(part), part)
     assert raw(server, head + b"\r\nConnection: close\r\n\r\n" + 2 * chunks).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_declared_length_is_enough_to_be_refused(server: Running) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 99999999999\r\n\r\n"
+    started = time.monotonic()
+    assert raw(server, head).startswith(b"HTTP/1.1 413 ")
+    assert time.monotonic() - started < 2, "nobody waited for the body"
 
 
 def test_compressed_bodies_are_not_taken(server: Running) -> None:
