@@ -10,8 +10,11 @@ import pytest
 
 from rtseg.ops import kernels
 
+collect_ignore_glob = []
 if find_spec("lightning") is None:  # rtseg[train] is an extra
-    collect_ignore_glob = ["test_train_*.py"]
+    collect_ignore_glob += ["test_train_*.py"]
+if find_spec("fastapi") is None:  # and so is rtseg[serve]
+    collect_ignore_glob += ["test_service_*.py"]
 
 
 @pytest.fixture(scope="session")

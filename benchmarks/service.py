@@ -1,0 +1,256 @@
+"""A hundred clients on `rtseg serve`: who is answered, how soon, and what is left of it in memory.
+
+    python -m benchmarks.service --clients 100 --seconds 10
+
+A client asks, waits for its answer, and asks again; after a 503 it waits `--patience` seconds, give or take a half:
+usually the one second that `Retry-After` says. Fails (exit 1) unless all answers are 200 or 503, the accepted ones'
+p99 is at most three times that of a single client times the places (workers and queue), `/health` takes less than
+100 ms throughout, and memory comes back to within 30 MB of what it was. On a machine that does other things, times are
+theirs too: believe them at a load under half the cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.measure import machine
+from rtseg.build import build_source
+from rtseg.config import SampleSource
+
+HEALTH_MS = 100.0
+GROWTH_MB = 30.0
+SIZE = (640, 360)
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """What a service did: times in ms, memory in MB; `places` are workers and queue."""
+
+    places: int
+    clients: int
+    statuses: dict[int, int]
+    single_p99: float
+    accepted_p50: float
+    accepted_p99: float
+    refused_p99: float
+    health_p99: float
+    health_worst: float
+    before_mb: float
+    peak_mb: float
+    after_mb: float
+    fairness: float
+    """Answers of the luckiest client over those of the unluckiest."""
+
+    @property
+    def promises(self) -> dict[str, bool]:
+        """What must hold, and whether it does."""
+        return {
+            "nothing but 200 and 503": set(self.statuses) <= {200, 503} and bool(self.statuses.get(200)),
+            f"accepted p99 <= 3 x {self.single_p99:.0f} ms x {self.places}": self.accepted_p99
+            <= 3 * self.single_p99 * self.places,
+            "health under 100 ms": self.health_worst < HEALTH_MS,
+            "memory comes back": self.after_mb - self.before_mb < GROWTH_MB,
+        }
+
+
+async def ask(port: int, request: bytes) -> tuple[int, float]:
+    """Status (0 for a connection that broke) and seconds of one request on a connection of its own."""
+    started = time.perf_counter()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(request)
+            await writer.drain()
+            answer = await reader.read()
+        finally:
+            writer.close()
+        status = int(answer.split(b" ", 2)[1])
+    except (OSError, IndexError, ValueError):
+        status = 0
+    return status, time.perf_counter() - started
+
+
+def request_of(picture: bytes, path: str = "/v1/segment") -> bytes:
+    """A whole POST; the connection is closed after it."""
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(picture)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + picture
+
+
+# A process of its own: what a hundred clients do to each other is none of the service's doing.
+PROBER = """
+import http.client, json, sys, time
+port, seconds = int(sys.argv[1]), float(sys.argv[2])
+took, end = [], time.perf_counter() + seconds
+while time.perf_counter() < end:
+    started = time.perf_counter()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/health")
+    right = connection.getresponse().status == 200
+    connection.close()
+    took.append(time.perf_counter() - started if right else 1e9)
+    time.sleep(0.05)
+print(json.dumps(took))
+"""
+
+
+async def measure(
+    port: int, pid: int, picture: bytes, *, clients: int, seconds: float, places: int, patience: float
+) -> Load:
+    """A single client first, then all of them, while a process of its own asks for `/health`, twenty times a second."""
+    request = request_of(picture)
+    for _ in range(10):
+        await ask(port, request)
+    single = [took for _, took in [await ask(port, request) for _ in range(100)]]
+    # Threads' heaps are made when first all of them work: that is no growth.
+    await asyncio.gather(*(ask(port, request) for _ in range(4 * places)))
+    before = memory(pid)
+    end = time.perf_counter() + seconds
+    asked: list[list[tuple[int, float]]] = [[] for _ in range(clients)]
+    peak = before
+
+    chance = random.Random(0)
+
+    async def client(own: list[tuple[int, float]]) -> None:
+        while time.perf_counter() < end:
+            own.append(await ask(port, request))
+            if own[-1][0] != 200:
+                await asyncio.sleep(patience * chance.uniform(0.5, 1.5))
+
+    async def watch() -> None:
+        nonlocal peak
+        while time.perf_counter() < end:
+            peak = max(peak, memory(pid))
+            await asyncio.sleep(0.1)
+
+    prober = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PROBER, str(port), str(seconds), stdout=asyncio.subprocess.PIPE
+    )
+    await asyncio.gather(watch(), *(client(own) for own in asked))
+    said, _ = await prober.communicate()
+    health: list[float] = json.loads(said)
+    await asyncio.sleep(2.0)
+    answers = [answer for own in asked for answer in own]
+    accepted = [took for status, took in answers if status == 200]
+    refused = [took for status, took in answers if status == 503]
+    lucky = [sum(status == 200 for status, _ in own) for own in asked]
+    return Load(
+        places=places,
+        clients=clients,
+        statuses=dict(Counter(status for status, _ in answers)),
+        single_p99=_ms(single, 99),
+        accepted_p50=_ms(accepted, 50),
+        accepted_p99=_ms(accepted, 99),
+        refused_p99=_ms(refused, 99),
+        health_p99=_ms(health, 99),
+        health_worst=1e3 * max(health),
+        before_mb=before,
+        peak_mb=peak,
+        after_mb=memory(pid),
+        fairness=max(lucky) / max(1, min(lucky)),
+    )
+
+
+def memory(pid: int) -> float:
+    """Resident MB of a process."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) / 1024 if found else 0.0
+
+
+@contextlib.contextmanager
+def service(*arguments: object) -> Iterator[tuple[int, int]]:
+    """`rtseg serve` as a process of its own: its port and number."""
+    with tempfile.TemporaryFile("w+") as log:
+        command = [sys.executable, "-m", "rtseg", "serve", "--port", "0", *map(str, arguments)]
+        child = subprocess.Popen(command, stderr=log)
+        try:
+            yield _port(child, log.fileno()), child.pid
+        finally:
+            child.terminate()
+            child.wait()
+
+
+def _port(child: subprocess.Popen[bytes], log: int) -> int:
+    text = ""
+    for _ in range(600):
+        text = Path(f"/proc/self/fd/{log}").read_text()
+        if found := re.search(r"listening on http://.*:(\d+)", text):
+            return int(found[1])
+        if child.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise SystemExit(f"rtseg serve did not start: {text}")
+
+
+def photograph() -> bytes:
+    """A frame of the built-in sample as JPEG."""
+    with contextlib.closing(build_source(SampleSource(seconds=0.2, size=SIZE, rate=10))) as source:
+        _, data = cv2.imencode(".jpg", next(iter(source)).bgr)
+    return data.tobytes()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clients", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--patience", type=float, default=1.0)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--queue", type=int, default=16)
+    parser.add_argument("--model", default="portrait")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args(arguments)
+    before = os.getloadavg()[0]
+    with service("--model", options.model, "--workers", options.workers, "--queue", options.queue) as (port, pid):
+        load = asyncio.run(
+            measure(
+                port,
+                pid,
+                photograph(),
+                clients=options.clients,
+                seconds=options.seconds,
+                places=options.workers + options.queue,
+                patience=options.patience,
+            )
+        )
+    Console(width=120).print(_table(load))
+    print(f"{machine()['cpu']}, {machine()['cores']} cores, load {before:.1f} before, commit {machine()['commit']}")
+    if options.json:
+        said = {"machine": machine(), "load": before, **dataclasses.asdict(load), "promises": load.promises}
+        options.json.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    return 0 if all(load.promises.values()) else 1
+
+
+def _table(load: Load) -> Table:
+    table = Table("", "", box=box.SIMPLE_HEAD, title=f"{load.clients} clients, {load.places} places")
+    for name, value in dataclasses.asdict(load).items():
+        table.add_row(name, f"{value:.1f}" if isinstance(value, float) else str(value))
+    for name, kept in load.promises.items():
+        table.add_row(name, "yes" if kept else "NO")
+    return table
+
+
+def _ms(seconds: Sequence[float], percent: float) -> float:
+    return 1e3 * float(np.percentile(seconds, percent)) if seconds else 0.0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

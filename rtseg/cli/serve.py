@@ -1,0 +1,79 @@
+"""`rtseg serve`: pictures over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rtseg.cli.options import Providers, Threads, names_of
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; any but this machine's own wants a token.", metavar="ADDRESS")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A model of `rtseg models list`; give several, the first is the usual one.", metavar="NAME"),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="What clients send as a bearer token; better in the environment, where others do not see it.",
+            envvar="RTSEG_TOKEN",
+            metavar="TOKEN",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Pictures at a time; usually a core each.", min=1)] = None,
+    queue: Annotated[int, typer.Option(help="Requests that wait; others are answered 503 at once.", min=0)] = 16,
+    max_bytes: Annotated[int, typer.Option(help="Of a picture as it comes.", min=1)] = 20_000_000,
+    max_pixels: Annotated[int, typer.Option(help="Of a picture, width times height.", min=1)] = 50_000_000,
+    timeout: Annotated[float, typer.Option(help="Seconds for a picture, waiting included.")] = 30.0,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="Fetch pictures from public http(s) addresses that clients name.")
+    ] = False,
+    providers: Providers = None,
+    threads: Threads = None,
+) -> None:
+    """Answer Hugging Face's inference clients, and an API of its own, with segments and composited pictures."""
+    import contextlib
+    import sys
+
+    from rtseg.cli.console import stderr
+    from rtseg.registry import import_target
+    from rtseg.service.settings import Settings
+
+    names = names_of(providers)
+    more = {} if workers is None else {"workers": workers}
+    settings = Settings(
+        models=tuple(model or ("portrait",)),
+        host=host,
+        port=port,
+        token=token or None,
+        queue=queue,
+        max_bytes=max_bytes,
+        max_pixels=max_pixels,
+        timeout=timeout,
+        fetch=fetch,
+        providers=None if names is None else tuple(names),
+        threads=threads,
+        **more,
+    )
+    server = import_target("rtseg.service.server:serve", extra="serve")
+    from rtseg.service.app import Service
+    from rtseg.service.logs import log_requests
+    from rtseg.service.server import listen
+    from rtseg.service.workers import load_models
+
+    with contextlib.closing(listen(settings)) as sock:
+        models = load_models(settings)
+        log_requests(sys.stderr, settings.token)
+        address = f"[{host}]" if ":" in host else host
+
+        def started() -> None:
+            stderr().print(f"listening on http://{address}:{sock.getsockname()[1]}", markup=False)
+
+        server(Service(settings, models), sock, started=started)

@@ -1,0 +1,152 @@
+"""A service on a port of its own, in this process or as a child; and pictures to send."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+from echo import EchoEngine, card
+
+from rtseg.ops.arrays import F32, U8
+from rtseg.pipeline import Pipeline
+from rtseg.segmenters.regions import RegionSegmenter
+from rtseg.service.app import Service
+from rtseg.service.fetch import Fetcher
+from rtseg.service.server import listen, make_server
+from rtseg.service.settings import Settings
+from rtseg.service.workers import Model, Models
+
+SIZE = (64, 36)
+
+
+def left_half(tensor: F32) -> dict[str, Any]:
+    """A "network" that sees a person in the left half of every picture."""
+    y = np.zeros((1, 1, *tensor.shape[2:]), np.float32)
+    y[..., : tensor.shape[3] // 2] = 1.0
+    return {"y": y}
+
+
+def models(answer: Callable[[F32], Any] = left_half, *, workers: int = 1) -> list[Models]:
+    """Models that are called "echo" and say what `answer` says."""
+    own = card(size=SIZE)
+    return [{"echo": Model(own, Pipeline(RegionSegmenter(own, EchoEngine(SIZE, answer))))} for _ in range(workers)]
+
+
+@dataclass
+class Running:
+    """A client, and what it talks to."""
+
+    client: httpx.Client
+    url: str
+    service: Service
+
+
+@contextmanager
+def running(
+    *,
+    answer: Callable[[F32], Any] = left_half,
+    headers: dict[str, str] | None = None,
+    fetcher: Fetcher | None = None,
+    **settings: Any,
+) -> Iterator[Running]:
+    """A real server in a thread, ended when done."""
+    chosen = Settings(**{"models": ("echo",), "port": 0, "workers": 1, **settings})
+    service = Service(chosen, models(answer, workers=chosen.workers), fetcher=fetcher)
+    sock = listen(chosen)
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    server = make_server(service)
+    ready = threading.Event()
+    server.started_callback = ready.set
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
+    thread.start()
+    try:
+        assert ready.wait(10)
+        with httpx.Client(base_url=url, headers=headers, timeout=20, verify=False) as client:
+            yield Running(client, url, service)
+    finally:
+        server.should_exit = True
+        thread.join()
+        service.close()
+        sock.close()
+
+
+@contextmanager
+def child(*arguments: object, folder: Path, environment: dict[str, str] | None = None) -> Iterator[Child]:
+    """`rtseg serve` with a free port, as a process of its own; its log goes to a file in `folder`."""
+    log = folder / "serve.log"
+    with log.open("wb") as out:
+        command = [sys.executable, "-m", "rtseg", "serve", "--port", "0", *map(str, arguments)]
+        process = subprocess.Popen(command, stderr=out, stdout=out, cwd=folder, env=environment)
+    started = Child(process, log)
+    try:
+        started.wait()
+        yield started
+    finally:
+        process.kill()
+        process.wait()
+
+
+@dataclass
+class Child:
+    """A service in a process of its own."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    url: str = ""
+
+    def wait(self) -> None:
+        """Until it listens."""
+        for _ in range(600):
+            if found := re.search(r"listening on (http://\S+)", self.log.read_text()):
+                self.url = found[1]
+                return
+            assert self.process.poll() is None, self.log.read_text()
+            threading.Event().wait(0.05)
+        raise AssertionError(self.log.read_text())
+
+    def memory(self) -> float:
+        """Resident MB."""
+        return self._status("VmRSS")
+
+    def peak(self) -> float:
+        """Resident MB at most since `forget_peak`."""
+        return self._status("VmHWM")
+
+    def forget_peak(self) -> None:
+        """Let the peak be what is resident now."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+    def _status(self, name: str) -> float:
+        text = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(rf"{name}:\s+(\d+) kB", text)
+        assert found is not None
+        return int(found[1]) / 1024
+
+
+def picture(size: tuple[int, int] = SIZE, *, seed: int = 0) -> U8:
+    """Smooth BGR noise."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def encoded(pixels: U8, kind: str = "png") -> bytes:
+    done, data = cv2.imencode(f".{kind}", pixels)
+    assert done
+    return data.tobytes()
+
+
+def decoded(data: bytes) -> U8:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None
+    return np.asarray(pixels, np.uint8)
