@@ -122,7 +122,8 @@ class SegmentInfo:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Panoptic:
-    """Each pixel belongs to one thing or stuff. ids: int32 HxW, -1 for none; segments_info: one for each id."""
+    """Each pixel belongs to one thing or stuff. ids: int32 HxW, -1 for none; segments_info: one for each id, or several
+    where a network named a segment more than once and they were fused."""  # fmt: skip
 
     ids: NDArray[np.int32]
     segments_info: tuple[SegmentInfo, ...]

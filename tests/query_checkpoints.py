@@ -104,6 +104,14 @@ def build(kind: str) -> Any:
                 for _ in range(5):  # an untrained batch norm makes everything about zero
                     model(torch.rand(2, 3, 64, 96))
             return model.eval()
+        case "clipseg":
+            sizes = {"hidden_size": 32, "intermediate_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
+            text = {**sizes, "vocab_size": 200, "bos_token_id": 188, "eos_token_id": 189, "pad_token_id": 189}
+            config = transformers.CLIPSegConfig(
+                text_config=text, vision_config={**sizes, "image_size": 64, "patch_size": 16}, projection_dim=32,
+                reduce_dim=16, extract_layers=[0, 1, 2], decoder_num_attention_heads=2, decoder_intermediate_size=16,
+            )  # fmt: skip
+            return transformers.CLIPSegForImageSegmentation(config).eval()
         case _:
             raise AssertionError(kind)
 
@@ -158,7 +166,7 @@ def save(kind: str, folder: Path, **processor: Any) -> Any:
     enliven(model)
     model.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR | processor))
-    if kind == "oneformer":
+    if kind in ("oneformer", "clipseg"):
         save_tokenizer(folder)
     return model
 

@@ -22,7 +22,7 @@ from rtseg.engine import OrtEngine
 from rtseg.engines import build_segmenter
 from rtseg.errors import ModelNotFound, ModelRejected
 from rtseg.ops.queries import Kind
-from rtseg.results import Instances, Panoptic, Semantic
+from rtseg.results import Instances, Panoptic, Regions, Semantic
 from rtseg.segmenters.queries import QuerySegmenter
 from rtseg.train import hf
 from rtseg.train.hf import HfExport, export_checkpoint
@@ -190,6 +190,36 @@ def test_from_a_folder_to_a_live_overlay(rtseg: Rtseg) -> None:
     assert Path("out.mkv").stat().st_size > 1000
 
 
+def test_prompts_of_clipseg_become_regions(rtseg: Rtseg, tmp_path: Path) -> None:
+    model = save("clipseg", tmp_path / "clip", size={"height": 64, "width": 64})  # it takes squares only
+    done = rtseg("export", "hf", "clip", "-o", "out", "--prompts", "a cat,dog", "--json")
+    assert done.code == 0, done.err
+    card = store.find_card("out/clip.toml")
+    assert (card.family, card.names) == ("regions", ("a cat", "dog"))
+    engine = Recording(store.verify(card))
+    result = build_segmenter(ModelOptions(), card, engine=engine)(frames(1)[0])
+    assert isinstance(result, Regions)
+    tokens = hf.prompt_tokens(tmp_path / "clip", ["a cat", "dog"])
+    pictures = torch.from_numpy(engine.taken["pixel_values"]).expand(2, -1, -1, -1)
+    with torch.no_grad():
+        wanted = model(pixel_values=pictures, **tokens).logits
+    assert np.abs(engine.given["logits"][0] - wanted.numpy()).max() < 1e-3
+    assert not torch.allclose(wanted[0], wanted[1], atol=1e-2)  # or the order would not matter
+    np.testing.assert_allclose(result.probabilities / 255, wanted.sigmoid().numpy(), atol=0.003)
+
+    assert "needs prompts, the texts that say what is looked for" in rtseg("export", "hf", "clip", "-o", "x").error()
+    (tmp_path / "clip" / "vocab.json").write_text('{"<|endoftext|>": 0, "<|startoftext|>": 1}')
+    assert "the tokenizer of clip" in rtseg("export", "hf", "clip", "-o", "x", "--prompts", "cat").error()
+    assert not Path("x").exists()
+
+
+def test_what_is_not_there_cannot_be_fused(rtseg: Rtseg) -> None:
+    save("detr", Path("mine"))
+    said = rtseg("export", "hf", "mine", "-o", "out", "--fuse", "thing 3,cloud").error()
+    assert "--fuse has ['cloud'], which DetrForSegmentation has no segments of: it knows thing 0, thing 1" in said
+    assert not Path("out").exists()
+
+
 def test_half_the_file_and_the_same_numbers(checkpoints: Checkpoints, tmp_path: Path) -> None:
     _, whole = checkpoints("detr")
     half = export_checkpoint(checkpoints.folder / "detr", tmp_path, half=True)
@@ -220,7 +250,7 @@ def test_a_difference_from_torch_is_refused_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("architecture", "reason"),
     [
-        ("CLIPSegForImageSegmentation", "takes a text beside the picture"),
+        ("Sam2Model", "takes points or boxes beside the picture"),
         ("LlamaForCausalLM", "what can be is SegformerForSemanticSegmentation, "),
     ],
 )

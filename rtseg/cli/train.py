@@ -118,6 +118,7 @@ def export_hf(
         Literal["semantic", "instance", "panoptic"], typer.Option(help="What networks with queries make.")
     ] = "panoptic",
     fuse: Annotated[str, typer.Option(help="Classes whose segments are one, such as sky,road.")] = "",
+    prompts: Annotated[str, typer.Option(help="What CLIPSeg looks for, such as cat,dog.")] = "",
     json: Json = False,
 ) -> None:
     """Write a checkpoint of transformers as ONNX with a card, compared with the original."""
@@ -126,8 +127,8 @@ def export_hf(
     with _needs("export"):
         from rtseg.train.hf import export_checkpoint
 
-    fused = tuple(name.strip() for name in fuse.split(",") if name.strip())
-    done = export_checkpoint(folder, output, size=_size(size), half=half, task=task, fuse=fused)
+    fused, texts = (tuple(x.strip() for x in listed.split(",") if x.strip()) for listed in (fuse, prompts))
+    done = export_checkpoint(folder, output, size=_size(size), half=half, task=task, fuse=fused, prompts=texts)
     if json:
         values = {"name": done.card.name, "path": done.path, "difference": done.difference, "halved": done.halved}
         print_json({**values, "differences": dict(done.differences)})

@@ -27,6 +27,7 @@ from rtseg.train.export import TOLERANCE, trace, write_card
 from rtseg.train.hf_card import card_input, class_names, licence_of, read_json, slug
 from rtseg.train.hf_networks import (
     Architecture,
+    Prompted,
     Traced,
     architecture_of,
     import_transformers,
@@ -64,25 +65,35 @@ def export_checkpoint(
     half: bool = False,
     task: Task = "panoptic",
     fuse: Sequence[str] = (),
+    prompts: Sequence[str] = (),
 ) -> HfExport:
     """Write NAME.onnx and NAME.toml into `output`, NAME being the folder's.
 
     size: width, height of the input, default as preprocessor_config.json says. half: weights are kept in 16 bits, half
     the file; the graph computes in 32 still, so that parity with the rounded weights is as close as without. task,
-    fuse: of networks with queries, see `CardQueries`. Raises ModelNotFound, ModelRejected (what cannot be exported,
-    and outputs that differ by more than `TOLERANCE`; nothing is written then), ConfigError, DependencyMissing.
+    fuse: of networks with queries, see `CardQueries`. prompts: what CLIPSeg looks for, a region each. Raises
+    ModelNotFound, ModelRejected (what cannot be exported, and outputs that differ by more than `TOLERANCE`; nothing is
+    written then), ConfigError, DependencyMissing.
     """
     import_transformers()
     config = read_json(folder, "config.json")
     name, architecture = architecture_of(config, folder)
     picture = card_input(read_json(folder, "preprocessor_config.json"), _PICTURE, size)
+    if architecture.prompts != bool(prompts):
+        has, fix = ("needs", "give --prompts cat,dog") if architecture.prompts else ("has no", "leave --prompts out")
+        raise ConfigError(f"{name} {has} prompts, the texts that say what is looked for: {fix}")
     model = load_network(name, folder)
-    names = class_names(model.config.id2label)
+    names = class_names(dict(enumerate(prompts)) or model.config.id2label)
+    if strangers := sorted(set(fuse) - set(names if architecture.queries else ())):
+        raise ConfigError(f"--fuse has {strangers}, which {name} has no segments of: it knows {', '.join(names)}")
     inputs: dict[str, Tensor] = {_PICTURE: torch.zeros(picture.shape)}
     tokens = task_tokens(folder, model.config.task_seq_len) if architecture.queries == "oneformer" else {}
     if tokens:
         inputs[_TOKENS] = torch.tensor([tokens[task]])
-    module = Traced(model, architecture.outputs).eval()
+    if architecture.prompts:
+        module: nn.Module = Prompted(model, prompt_tokens(folder, prompts)).eval()
+    else:
+        module = Traced(model, architecture.outputs).eval()
     trials = _trials(inputs, picture.mean, picture.std)
     wanted = before = [_answers(module, trial, folder) for trial in trials]
     if half:
@@ -106,13 +117,13 @@ def export_checkpoint(
     card = Card(
         name=path.stem,
         description=f"{name}, exported from a checkpoint of transformers",
-        family="semantic" if architecture.queries is None else "queries",
+        family="queries" if architecture.queries else "regions" if prompts else "semantic",
         file=path.name,
         sha256=store.sha256_of(path),
         licence=licence_of(folder),
         source=f"transformers, {folder.resolve().name}",
         input=picture,
-        outputs=tuple(CardOutput(name=output) for output in architecture.outputs),
+        outputs=tuple(_output(output, names if prompts else ()) for output in architecture.outputs),
         names=names,
         metrics={"parity": float(f"{worst:.2g}")},
         queries=_queries(architecture, task, fuse, tokens),
@@ -259,12 +270,31 @@ def task_tokens(folder: Path, length: int) -> dict[Task, tuple[int, ...]]:
     return {task: tuple(row) for task, row in zip(TASKS, rows.tolist(), strict=True)}
 
 
+def prompt_tokens(folder: Path, prompts: Sequence[str]) -> dict[str, Tensor]:
+    """What CLIPSeg takes for texts, by the folder's tokenizer; ModelRejected where that knows no word."""
+    transformers = import_transformers()
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        found = tokenizer([*prompts, "a", "b"], padding=True, return_tensors="pt")
+    except Exception as error:  # OSError, ValueError, ImportError: whatever of a tokenizer is missing
+        raise ModelRejected(
+            f"the tokenizer of {folder} cannot be used: {' '.join(str(error).split())[:200]}"
+        ) from error
+    if torch.equal(found["input_ids"][-1], found["input_ids"][-2]):  # one that found no vocabulary knows no word
+        raise ModelRejected(f"the tokenizer of {folder} knows no word: add vocab.json and merges.txt")
+    return {name: found[name][:-2] for name in ("input_ids", "attention_mask")}
+
+
+def _output(name: str, regions: Sequence[str]) -> CardOutput:
+    if not regions:
+        return CardOutput(name=name)
+    return CardOutput(name=name, activation="sigmoid", regions={region: i for i, region in enumerate(regions)})
+
+
 def _queries(
     architecture: Architecture, task: Task, fuse: Sequence[str], tokens: dict[Task, tuple[int, ...]]
 ) -> CardQueries | None:
     if architecture.queries is None:
-        if fuse:
-            raise ConfigError("only networks with queries have segments to fuse: leave --fuse out")
         return None
     classes, masks = architecture.outputs
     return CardQueries(

@@ -19,12 +19,14 @@ from rtseg.ops.queries import Kind
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """outputs: of the model that the graph keeps, in order. queries: whose rules they follow, None for one semantic
-    map. dynamo: whether only torch's newer exporter can follow it (up to a minute, opset 18)."""  # fmt: skip
+    """outputs: of the model that the graph keeps, in order. queries: whose rules they follow, None for one map.
+    dynamo: whether only torch's newer exporter can follow it (opset 18). prompts: whether texts say what is found.
+    """
 
     outputs: tuple[str, ...]
     queries: Kind | None = None
     dynamo: bool = False
+    prompts: bool = False
 
 
 _QUERIES = ("class_queries_logits", "masks_queries_logits")
@@ -38,11 +40,11 @@ ARCHITECTURES: dict[str, Architecture] = {
     "MaskFormerForInstanceSegmentation": Architecture(_QUERIES, "maskformer"),
     "Mask2FormerForUniversalSegmentation": Architecture(_QUERIES, "mask2former"),
     "OneFormerForUniversalSegmentation": Architecture(_QUERIES, "oneformer"),
+    "CLIPSegForImageSegmentation": Architecture(("logits",), prompts=True),
 }
 """By the name in `architectures` of config.json."""
 
 REFUSED = {
-    "CLIPSegForImageSegmentation": "it takes a text beside the picture, which a graph of one input cannot",
     "Sam2Model": "it takes points or boxes beside the picture, which a graph of one input cannot",
     "RfDetrForInstanceSegmentation": "its processor needs torchvision, which does not go with every torch",
     "EomtForUniversalSegmentation": "its post-processing undoes a padding that rtseg does not make",
@@ -71,6 +73,29 @@ class Traced(nn.Module):
         """The outputs in order."""
         found = self.model(*inputs)
         return tuple(found[name] for name in self.outputs)
+
+
+class Prompted(nn.Module):
+    """CLIPSeg with its texts in the graph: a picture 1x3xHxW to logits 1xNxhxw, one map a text.
+
+    The picture is looked at once, whatever the number of texts, unlike in the original.
+    """
+
+    def __init__(self, model: Any, tokens: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.outputs = ("logits",)
+        with torch.no_grad():
+            found = model.get_conditional_embeddings(batch_size=len(tokens["input_ids"]), **tokens)
+        self.register_buffer("texts", found.clone())
+
+    def forward(self, picture: Tensor) -> tuple[Tensor]:
+        """The logits."""
+        seen = self.model.clip.get_image_features(picture, interpolate_pos_encoding=True, output_hidden_states=True)
+        texts = self.get_buffer("texts")
+        layers = [seen.hidden_states[i + 1].expand(len(texts), -1, -1) for i in self.model.extract_layers]
+        logits = self.model.decoder(layers, texts).logits
+        return (logits.reshape(1, len(texts), *logits.shape[-2:]),)
 
 
 def load_network(name: str, folder: Path) -> Any:
