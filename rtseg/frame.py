@@ -154,6 +154,12 @@ class Frame:
             self._cache[key] = _read_only(merge_rgb(self.luma(size), *self._chroma(size), self.colour))
         return self._cache[key]  # type: ignore[no-any-return]
 
+    def with_resized(self, rgb: U8) -> Frame:
+        """The same frame, which answers `resized` of that picture's size with it: for those who resize otherwise."""
+        frame = replace(self)
+        frame._cache[("rgb", rgb.shape[1], rgb.shape[0])] = _read_only(rgb)
+        return frame
+
     def resized_yuv(self, size: tuple[int, int], colour: Colour) -> U8:
         """Y, U and V in `colour` as uint8 HxWx3 at `size` (width, height): what networks take that know no RGB."""
         small = (self.luma(size), *self._chroma(size))

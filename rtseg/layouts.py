@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rtseg import hub
-from rtseg.cards import Card, CardOutput
+from rtseg.cards import Card, CardOutput, CardQueries
 from rtseg.errors import ModelNotFound, ModelRejected
+from rtseg.ops.queries import Kind as QueryKind
 from rtseg.places import clean_path, sha256_of
 from rtseg.processor import Processor, read_processor
 
@@ -143,6 +144,41 @@ def make_semantic(files: Files, origin: str) -> Layout:
     return Layout(card, files.processor, labels)
 
 
+def make_queries(files: Files, origin: str) -> Layout:
+    """A network that answers with queries, each the logits of its class and of its mask."""
+    kind, classes, masks = _QUERIES[architecture_of(files.config, files.folder)]
+    labels = labels_of(files.config, files.folder)
+    model = _graph(files.graph)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [port for port in model.graph.input if port.name not in constants]
+    outputs = {port.name for port in model.graph.output}
+    if len(inputs) != 1 or not {classes, masks} <= outputs:
+        raise ModelRejected(
+            f"{files.graph} has the inputs {', '.join(port.name for port in inputs) or 'none'} and the outputs "
+            f"{', '.join(sorted(outputs))}: it must take the picture alone and give {classes} and {masks}; "
+            "`rtseg export hf` makes such a graph of a checkpoint"
+        )
+    sides = [side.dim_value or None for side in inputs[0].type.tensor_type.shape.dim]
+    card = Card(
+        **described(files, origin),
+        family="queries",
+        input=files.processor.card_input(inputs[0].name, network_size(files, sides[-2:])),
+        outputs=(CardOutput(name=classes), CardOutput(name=masks)),
+        names=distinct(labels),
+        external=_external(files.graph, model),
+        queries=CardQueries(kind=kind, classes=classes, masks=masks),
+    )
+    card._folder = files.graph.parent
+    return Layout(card, files.processor, labels)
+
+
+_UNIVERSAL = ("class_queries_logits", "masks_queries_logits")
+_QUERIES: Mapping[str, tuple[QueryKind, str, str]] = {
+    "MaskFormerForInstanceSegmentation": ("maskformer", *_UNIVERSAL),
+    "Mask2FormerForUniversalSegmentation": ("mask2former", *_UNIVERSAL),
+    "DetrForSegmentation": ("detr", "logits", "pred_masks"),
+}
+
 MAKERS: Mapping[str, Callable[[Files, str], Layout]] = dict.fromkeys(
     (
         "SegformerForSemanticSegmentation",
@@ -154,7 +190,7 @@ MAKERS: Mapping[str, Callable[[Files, str], Layout]] = dict.fromkeys(
         "MobileNetV2ForSemanticSegmentation",
     ),
     make_semantic,
-)
+) | dict.fromkeys(_QUERIES, make_queries)
 """What makes a card of each architecture: the one place to add another."""
 
 _BY_TYPE = {
@@ -165,6 +201,9 @@ _BY_TYPE = {
     "mobilevit": "MobileViTForSemanticSegmentation",
     "mobilevitv2": "MobileViTV2ForSemanticSegmentation",
     "mobilenet_v2": "MobileNetV2ForSemanticSegmentation",
+    "maskformer": "MaskFormerForInstanceSegmentation",
+    "mask2former": "Mask2FormerForUniversalSegmentation",
+    "detr": "DetrForSegmentation",
 }
 
 

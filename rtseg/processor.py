@@ -10,10 +10,10 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rtseg.cards import CardInput, Positive, Side, Triple
 from rtseg.errors import ModelNotFound, ModelRejected
@@ -36,11 +36,17 @@ _HARMLESS = frozenset(
         "device",
         "disable_grouping",
         "_processor_class",
+        "ignore_index",
+        "num_labels",
+        "format",
+        "do_convert_annotations",
     }
 )
-"""Fields that change nothing here: do_reduce_labels is about the masks of a training set, pictures are always RGB."""
+"""Fields that change nothing here: do_reduce_labels and the last four are about the masks of a training set, and
+pictures are always RGB."""
 
 _IMAGENET: dict[str, Any] = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
+_SCALED: dict[str, Any] = {"size": {"shortest_edge": 800, "longest_edge": 1333}, "resample": 2, **_IMAGENET}
 _DEFAULTS: Mapping[str, dict[str, Any]] = {
     "Segformer": {"size": {"height": 512, "width": 512}, "resample": 2, **_IMAGENET},
     "Beit": {"size": {"height": 224, "width": 224}, "resample": 3},
@@ -57,6 +63,9 @@ _DEFAULTS: Mapping[str, dict[str, Any]] = {
         "do_center_crop": True,
         "crop_size": {"height": 224, "width": 224},
     },
+    "MaskFormer": {**_SCALED, "size_divisor": 32},
+    "Mask2Former": {**_SCALED, "size_divisor": 32},
+    "Detr": _SCALED,
 }
 """What processors of transformers do where the file is silent; files that name another processor must say all."""
 
@@ -65,6 +74,9 @@ _UNUSED: Mapping[str, dict[str, Any]] = {
     "Beit": {"do_pad": False},
     "MobileViT": {"do_normalize": False, "do_pad": False},
     "MobileNetV2": {"do_pad": False},
+    "MaskFormer": {"do_pad": False},
+    "Mask2Former": {"do_pad": False},
+    "Detr": {"do_pad": False},
 }
 """What a processor of that name takes and does not do."""
 
@@ -85,8 +97,9 @@ class Sides(BaseModel):
 class Processor(BaseModel):
     """The understood fields, by the names that they have in the file, and what they do to a picture.
 
-    In this order: resize (PIL's, which does not alias), crop about the centre, rescale, normalise, pad at the right
-    and below with zeros, flip RGB to BGR. resample: 0 nearest, 2 bilinear, 3 bicubic, as PIL numbers them.
+    In this order: resize (PIL's, which does not alias; sides rounded up to multiples of size_divisor), crop about the
+    centre, rescale, normalise, pad at the right and below with zeros, flip RGB to BGR. resample: 0 nearest, 2 bilinear,
+    3 bicubic, as PIL numbers them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -103,16 +116,30 @@ class Processor(BaseModel):
     do_pad: bool = False
     pad_size: Sides | None = None
     do_flip_channel_order: bool = False
+    size_divisor: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def plain_size(self) -> tuple[int, int] | None:
+        """Width and height that every picture is resized to, where nothing else is done to its shape."""
+        alone = self.do_resize and not self.do_center_crop and not (self.do_pad and self.pad_size is not None)
+        return self.fixed_size if alone else None
+
+    def resized(self, picture: U8, size: tuple[int, int]) -> U8:
+        """RGB uint8 at `size` (width, height), as PIL resizes it."""
+        from PIL import Image  # 30 ms that live runs do not need
+
+        return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling(self.resample)))
 
     def __call__(self, picture: U8) -> F32:
         """RGB uint8 HxWx3 as the input tensor, float32 1x3xhxw, number for number what transformers makes of it.
 
         Raises ModelRejected where the picture does not fit into `pad_size`.
         """
-        from PIL import Image  # 30 ms that live runs do not need
-
-        if self.do_resize and (size := self._resized(picture.shape[1], picture.shape[0])) != picture.shape[1::-1]:
-            picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling(self.resample)))
+        size = (
+            self._whole(self._resized(picture.shape[1], picture.shape[0])) if self.do_resize else picture.shape[1::-1]
+        )
+        if size != picture.shape[1::-1]:
+            picture = self.resized(picture, size)
         if self.do_center_crop and self.crop_size is not None:
             picture = _centred(picture, *_both(self.crop_size))
         factor = self.rescale_factor if self.do_rescale else 1.0
@@ -134,7 +161,7 @@ class Processor(BaseModel):
         if self.do_center_crop and self.crop_size is not None:
             return _both(self.crop_size)
         if self.do_resize and self.size is not None and self.size.width:
-            return _both(self.size)
+            return self._whole(_both(self.size))
         return None
 
     def card_input(self, name: str, size: tuple[int, int]) -> CardInput:
@@ -147,6 +174,11 @@ class Processor(BaseModel):
             mean=turned(self.image_mean, self.do_flip_channel_order) if self.do_normalize else (0.0, 0.0, 0.0),
             std=turned(self.image_std, self.do_flip_channel_order) if self.do_normalize else (1.0, 1.0, 1.0),
         )
+
+    def _whole(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rounded up to multiples of `size_divisor`."""
+        step = max(1, self.size_divisor)
+        return -(-size[0] // step) * step, -(-size[1] // step) * step
 
     def _resized(self, width: int, height: int) -> tuple[int, int]:
         assert self.size is not None

@@ -126,6 +126,7 @@ class ImageSegmenter:
         exact = self.card.family == "semantic" and processor is not None
         self._exact = _Exact(self.card, processor, options) if exact and processor is not None else None
         self._inexact = None if exact else _Inexact(self.card, options)
+        self._resizing = processor if layout is not None else None
         self._lock = threading.Lock()
 
     def __call__(
@@ -159,10 +160,17 @@ class ImageSegmenter:
         assert self._inexact is not None
         with self._lock:
             self._inexact.ask(task, prompts, shares)
-            segmentation = self._inexact(Frame.from_rgb(picture))
+            segmentation = self._inexact(self._frame(picture))
         if self.card.queries is not None:
             return self._segments(segmentation, None, None)  # thresholds were the network's own
         return self._segments(segmentation, threshold, mask_threshold)
+
+    def _frame(self, picture: U8) -> Frame:
+        """The picture, resized as its processor does it where that is all it does."""
+        frame = Frame.from_rgb(picture)
+        if self._resizing is None or self._resizing.plain_size != self.card.input.size:
+            return frame
+        return frame.with_resized(self._resizing.resized(picture, self.card.input.size))
 
     def _check(self, task: Task | None, given: Mapping[str, object]) -> None:
         family = FAMILIES[self.card.family]

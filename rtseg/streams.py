@@ -118,7 +118,11 @@ def run_streams(
         except BaseException as error:  # whatever it is, it is this stream's
             log.warning("stream %d (%s) ended: %s", place, job.source.info.name, error)
             results[place] = StreamResult(None, error)
+        finally:
+            ended[place].set()
 
+    # Not by join, which an interrupt makes Python 3.11 believe that a thread which still runs has ended.
+    ended = [threading.Event() for _ in jobs]
     stop = threading.Event() if stop is None else stop
     threads = [
         threading.Thread(target=take, args=(place, job), name=f"rtseg-stream-{place}", daemon=True)
@@ -128,13 +132,13 @@ def run_streams(
         try:
             for thread in threads:
                 thread.start()
-            for thread in threads:
-                thread.join()
+            for event in ended:
+                event.wait()
         except BaseException:  # KeyboardInterrupt too must leave whole files behind
             stop.set()
-            for thread in threads:
+            for thread, event in zip(threads, ended, strict=True):
                 if thread.ident is not None:
-                    thread.join()
+                    event.wait()
             raise
     return results
 

@@ -64,7 +64,7 @@ def test_a_processor_of_no_known_name_must_say_all(tmp_path: Path) -> None:
     ("fields", "message"),
     [
         ({"keep_aspect_ratio": True}, "keep_aspect_ratio = True is not understood"),
-        ({"size_divisor": 32}, "size_divisor = 32 is not understood"),
+        ({"image_seq_length": 32}, "image_seq_length = 32 is not understood"),
         ({"resample": 1}, "resample = 1: "),
         ({"image_std": [0.0, 1.0, 1.0]}, r"image_std.0 = 0.0: "),
         ({"image_mean": 0.5}, "image_mean = 0.5: "),
