@@ -10,226 +10,69 @@ from __future__ import annotations
 import os
 import tomllib
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Tag, ValidationError
 
 from rtseg.errors import ConfigError
 from rtseg.registry import BUILTIN, Kind, entries
+from rtseg.sections import (
+    BackgroundEffect,
+    DicomSource,
+    ImageSink,
+    ImageSource,
+    MaskSink,
+    MeasureAnalyzer,
+    ModelOptions,
+    NiftiSource,
+    NullSink,
+    OutlineEffect,
+    OverlayEffect,
+    RecordSink,
+    RefineFilter,
+    SampleSource,
+    Section,
+    SmoothFilter,
+    SyntheticSource,
+    VideoSink,
+    VideoSource,
+)
 from rtseg.store import clean_path
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-
-AnyPath: TypeAlias = Annotated[Path, AfterValidator(clean_path)]
-NonNegative: TypeAlias = Annotated[float, Field(ge=0)]
-Positive: TypeAlias = Annotated[int, Field(gt=0)]
-Byte: TypeAlias = Annotated[int, Field(ge=0, le=255)]
-Rgb: TypeAlias = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
-
-
-class Section(BaseModel):
-    """A table: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def options(self) -> dict[str, Any]:
-        """What was set, for the component's constructor."""
-        return {key: getattr(self, key) for key in self.model_fields_set - {"type"} if getattr(self, key) is not None}
-
-
-class VideoSource(Section):
-    """A video file; start and end in seconds of its own time; hardware: what decodes it, "none", "auto" or a device."""
-
-    type: Literal["video"] = "video"
-    path: AnyPath
-    start: NonNegative | None = None
-    end: NonNegative | None = None
-    max_pixels: Positive | None = None
-    threads: Positive | None = None
-    hardware: str | None = None
-
-
-class ImageSource(Section):
-    """Image files and folders, as the frames of a stream."""
-
-    type: Literal["images"] = "images"
-    paths: tuple[AnyPath, ...] = Field(min_length=1)
-    rate: Annotated[float, Field(gt=0)] | None = None
-    max_pixels: Positive | None = None
-
-
-class SyntheticSource(Section):
-    """A test pattern: an FFmpeg filter graph such as "testsrc2=size=1280x720:rate=30"."""
-
-    type: Literal["synthetic"] = "synthetic"
-    graph: str
-    frames: Positive | None = None
-    live: bool | None = None
-
-
-class SampleSource(Section):
-    """The built-in sample clip."""
-
-    type: Literal["sample"] = "sample"
-    seconds: Annotated[float, Field(gt=0)] | None = None
-    size: tuple[Positive, Positive] | None = None
-    rate: Positive | None = None
-    seed: int | None = None
-
-
-Window: TypeAlias = Literal["lung", "bone", "soft"] | tuple[float, Annotated[float, Field(ge=1)]]
-
-
-class DicomSource(Section):
-    """A DICOM file, or the folder of a series; window: a preset, or centre and width."""
-
-    type: Literal["dicom"] = "dicom"
-    path: AnyPath
-    series: int | None = None
-    window: Window | None = None
-    rate: Annotated[float, Field(gt=0)] | None = None
-    max_pixels: Positive | None = None
-
-
-class NiftiSource(Section):
-    """A NIfTI volume, cut into slices; plane: how, None for that of the finest pixels."""
-
-    type: Literal["nifti"] = "nifti"
-    path: AnyPath
-    plane: Literal["axial", "coronal", "sagittal"] | None = None
-    volume: Annotated[int, Field(ge=0)] | None = None
-    window: Window | None = None
-    percentiles: tuple[Annotated[float, Field(ge=0, le=100)], Annotated[float, Field(ge=0, le=100)]] | None = None
-    rate: Annotated[float, Field(gt=0)] | None = None
-    max_pixels: Positive | None = None
-
-
-class ModelOptions(Section):
-    """A card's name or path, a folder, or a hub's "owner/name"; providers best first, or "auto" alone; timeout in
-    seconds a frame.
-
-    adaptive: whether frames that hardly differ from an earlier one take its mask. focus: whether the network of a matte
-    sees the part of the frame where the subject is. fused: whether whole frames are made by one graph; None for where
-    the network runs on a device and it can be. half: 16-bit floats, with TensorRT. device: which GPU, from 0.
-    cuda_graph: whether a GPU replays its kernels as one; not where a test shows it cannot. score: what a detector's box
-    must score, in place of the card's. prompts: what a model that
-    reads looks for, in place of what its card names. threshold: from which probability on its masks are 255, else 0;
-    None for soft masks.
-    """
-
-    name: str = "portrait"
-    providers: tuple[str, ...] | None = None
-    threads: Positive | None = None
-    adaptive: bool | None = None
-    focus: bool | None = None
-    fused: bool | None = None
-    timeout: Annotated[float, Field(gt=0)] | None = None
-    half: bool | None = None
-    device: Annotated[int, Field(ge=0)] | None = None
-    cuda_graph: bool | None = None
-    score: Annotated[float, Field(ge=0, lt=1)] | None = None
-    prompts: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-
-
-class SmoothFilter(Section):
-    """Less flicker over time. follow: along the motion. tidy: a matte loses faint islands."""
-
-    type: Literal["smooth"] = "smooth"
-    follow: bool | None = None
-    tidy: bool | None = None
-
-
-class RefineFilter(Section):
-    """Mask edges pulled onto the edges of the picture."""
-
-    type: Literal["refine"] = "refine"
-
-
-class MeasureAnalyzer(Section):
-    """Counts and areas of what was found; spacing: width and height of a pixel in mm, where no header says it."""
-
-    type: Literal["measure"] = "measure"
-    names: tuple[str, ...] | None = None
-    spacing: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None = None
-    smallest: Positive | None = None
-    objects: bool | None = None
-
-
-class BackgroundEffect(Section):
-    """What is painted over all but the regions: blur, blur:N, a picture, a video, #rrggbb or transparent."""
-
-    type: Literal["background"] = "background"
-    paint: str
-    regions: tuple[str, ...] | None = None
-
-
-class OverlayEffect(Section):
-    """Colours and a legend over regions and classes; preset "road" chooses names and colours for driving.
-
-    tags: names and scores beside instances, in place of the legend; None for where a detector finds them.
-    """
-
-    type: Literal["overlay"] = "overlay"
-    preset: Literal["road"] | None = None
-    names: tuple[str, ...] | None = None
-    palette: dict[str, Rgb] | None = None
-    opacity: Annotated[float, Field(ge=0, le=1)] | None = None
-    lines: tuple[str, ...] | None = None
-    legend: bool | None = None
-    tags: bool | None = None
-    partial: bool | None = None
-
-
-class OutlineEffect(Section):
-    """A line around regions and classes; width in percent of the frame's height."""
-
-    type: Literal["outline"] = "outline"
-    names: tuple[str, ...] | None = None
-    rgb: tuple[Byte, Byte, Byte] | None = None
-    width: Annotated[float, Field(gt=0, le=5)] | None = None
-
-
-class VideoSink(Section):
-    """A video file; codec is NAME[:key=value,...]."""
-
-    type: Literal["video"] = "video"
-    path: AnyPath
-    codec: str | None = None
-    audio: bool | None = None
-
-
-class ImageSink(Section):
-    """A folder with an image for each frame, named after `names` or numbered."""
-
-    type: Literal["images"] = "images"
-    folder: AnyPath
-    format: str | None = None
-    names: tuple[str, ...] | None = None
-
-
-class MaskSink(Section):
-    """A folder with PNG masks for each frame, named after `names` or numbered."""
-
-    type: Literal["masks"] = "masks"
-    folder: AnyPath
-    names: tuple[str, ...] | None = None
-
-
-class RecordSink(Section):
-    """A JSON object for each frame, one a line."""
-
-    type: Literal["records"] = "records"
-    path: AnyPath
-
-
-class NullSink(Section):
-    """Nowhere, to measure the rest."""
-
-    type: Literal["null"] = "null"
+__all__ = [
+    "AnalyzerOptions",
+    "BackgroundEffect",
+    "Config",
+    "DicomSource",
+    "EffectOptions",
+    "FilterOptions",
+    "ImageSink",
+    "ImageSource",
+    "MaskSink",
+    "MeasureAnalyzer",
+    "ModelOptions",
+    "NiftiSource",
+    "NullSink",
+    "OutlineEffect",
+    "OverlayEffect",
+    "Plugin",
+    "RecordSink",
+    "RefineFilter",
+    "RunOptions",
+    "SampleSource",
+    "Section",
+    "SinkOptions",
+    "SmoothFilter",
+    "SourceOptions",
+    "SyntheticSource",
+    "VideoSink",
+    "VideoSource",
+    "parse_config",
+    "read_config",
+]
 
 
 class Plugin(BaseModel):

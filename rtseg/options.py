@@ -32,11 +32,11 @@ from rtseg.config import (
     SyntheticSource,
     VideoSink,
     VideoSource,
-    Window,
     parse_config,
     read_config,
 )
 from rtseg.errors import ConfigError
+from rtseg.sections import Window
 from rtseg.store import clean_path
 
 AnyPath: TypeAlias = str | PathLike[str]

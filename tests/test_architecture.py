@@ -34,6 +34,7 @@ LAYERS: list[set[str]] = [
     {"fused_pipeline"},
     {"runner"},
     {"registry"},
+    {"sections"},
     {"config"},
     {"engines"},
     {"options", "build"},
