@@ -384,7 +384,7 @@ def test_a_network_that_fails_shows_nobody_elses_mask() -> None:
 
 def test_a_bug_is_answered_without_its_traceback() -> None:
     def broken(tensor: F32) -> dict[str, Any]:
-        raise RuntimeError("/work/secret")
+        raise RuntimeError("/srv/secret")
 
     with running(answer=broken) as server:
         response = server.client.post("/", content=encoded(picture()))
