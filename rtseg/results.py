@@ -146,6 +146,22 @@ class Panoptic:
 Segmentation: TypeAlias = Regions | Semantic | Instances | Panoptic
 
 
+def shape_of(segmentation: Segmentation) -> tuple[int, int]:
+    """Height and width of the result's masks."""
+    match segmentation:
+        case Regions():
+            height, width = segmentation.probabilities.shape[1:]
+        case Semantic():
+            height, width = segmentation.labels.shape
+        case Instances():
+            height, width = segmentation.masks.shape[1:]
+        case Panoptic():
+            height, width = segmentation.ids.shape
+        case _:
+            assert_never(segmentation)
+    return height, width
+
+
 def masks_of(segmentation: Segmentation) -> Mapping[str, U8]:
     """Every name that is present with its mask at the result's own resolution, uint8; instances of a class united."""
     match segmentation:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, assert_never
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import ConfigError
-from rtseg.types import Frame, Instances, Observation, Panoptic, Regions, Segmentation, Semantic
+from rtseg.results import shape_of
+from rtseg.types import Frame, Instances, Observation, Panoptic, Segmentation
 
 
 class _Object(NamedTuple):
@@ -53,7 +54,7 @@ class Measure:
 
     def __call__(self, frame: Frame, segmentation: Segmentation, /) -> Sequence[Observation]:
         """What one frame has."""
-        height, width = _resolution(segmentation)
+        height, width = shape_of(segmentation)
         across, down = frame.size.width / width, frame.size.height / height
         spacing = self._spacing or frame.spacing
         square = None if spacing is None else spacing[0] * spacing[1]
@@ -101,21 +102,6 @@ class Measure:
 
     def reset(self) -> None:
         """Nothing is remembered."""
-
-
-def _resolution(segmentation: Segmentation) -> tuple[int, int]:
-    match segmentation:
-        case Regions():
-            height, width = segmentation.probabilities.shape[1:]
-        case Semantic():
-            height, width = segmentation.labels.shape
-        case Instances():
-            height, width = segmentation.masks.shape[1:]
-        case Panoptic():
-            height, width = segmentation.ids.shape
-        case _:
-            assert_never(segmentation)
-    return height, width
 
 
 def _objects(segmentation: Segmentation) -> Iterator[_Object]:

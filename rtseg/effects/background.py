@@ -13,11 +13,12 @@ import cv2
 import numpy as np
 
 from rtseg.cards import Card
-from rtseg.effects.selection import check_names, select, shape_of
+from rtseg.effects.selection import check_names, select
 from rtseg.errors import ConfigError, SourceError, SourceUnreadable
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.ops.fit import convert, cover
 from rtseg.ops.palette import NAMED, parse_rgb
+from rtseg.results import shape_of
 from rtseg.types import (
     Blur,
     Clear,

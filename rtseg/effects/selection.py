@@ -49,19 +49,3 @@ def _seen(labels: NDArray[np.uint8] | NDArray[np.uint16]) -> frozenset[int]:
     else:
         counts = np.bincount(labels.ravel())
     return frozenset(np.flatnonzero(counts).tolist())
-
-
-def shape_of(segmentation: Segmentation) -> tuple[int, int]:
-    """Height and width of the result's masks."""
-    match segmentation:
-        case Regions():
-            height, width = segmentation.probabilities.shape[1:]
-        case Semantic():
-            height, width = segmentation.labels.shape
-        case Instances():
-            height, width = segmentation.masks.shape[1:]
-        case Panoptic():
-            height, width = segmentation.ids.shape
-        case _:
-            assert_never(segmentation)
-    return height, width

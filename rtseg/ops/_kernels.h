@@ -49,6 +49,15 @@ static inline void release(Plane *planes, int count)
             PyBuffer_Release(&planes[i].view);
 }
 
+/* The end of every function: planes are given back, and what was `good` but is not `done` wanted memory. */
+static inline PyObject *finish(Plane *planes, int count, int good, int done)
+{
+    release(planes, count);
+    if (good && !done)
+        return PyErr_NoMemory();
+    return done ? Py_NewRef(Py_None) : NULL;
+}
+
 static inline const uint8_t *row_of(const Plane *plane, Py_ssize_t y) { return plane->at + y * plane->pitch; }
 
 PyObject *py_blend(PyObject *module, PyObject *args);

@@ -255,11 +255,6 @@ PyObject *py_blend(PyObject *module, PyObject *args)
         Py_BEGIN_ALLOW_THREADS
         done = blend_planes(&planes[0], &planes[1], level < 0 ? &planes[2] : NULL, level, &planes[3]);
         Py_END_ALLOW_THREADS
-        if (!done)
-            PyErr_NoMemory();
     }
-    release(planes, 4);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return finish(planes, 4, good, done);
 }

@@ -108,13 +108,8 @@ PyObject *py_steady(PyObject *module, PyObject *args)
         Py_BEGIN_ALLOW_THREADS
         done = steady_plane(&planes[0], &planes[1], &planes[2], &planes[3], moving ? &planes[4] : NULL);
         Py_END_ALLOW_THREADS
-        if (!done)
-            PyErr_NoMemory();
     }
-    release(planes, 5);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return finish(planes, 5, good, done);
 }
 
 static int move_plane(Plane *out, Plane *mask, Plane *flow, Plane *gain, int least)
@@ -160,11 +155,6 @@ PyObject *py_move(PyObject *module, PyObject *args)
         Py_BEGIN_ALLOW_THREADS
         done = move_plane(&planes[0], &planes[1], &planes[2], &planes[3], least);
         Py_END_ALLOW_THREADS
-        if (!done)
-            PyErr_NoMemory();
     }
-    release(planes, 4);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return finish(planes, 4, good, done);
 }

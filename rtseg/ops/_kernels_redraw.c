@@ -208,11 +208,6 @@ PyObject *py_redraw(PyObject *module, PyObject *args)
         Py_BEGIN_ALLOW_THREADS
         done = redraw_plane(&planes[0], &planes[1], &planes[2], &planes[3], &rule);
         Py_END_ALLOW_THREADS
-        if (!done)
-            PyErr_NoMemory();
     }
-    release(planes, 4);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return finish(planes, 4, good, done);
 }
