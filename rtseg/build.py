@@ -43,14 +43,14 @@ from rtseg.config import (
     VideoSink,
     VideoSource,
 )
-from rtseg.engine import OrtEngine
 from rtseg.engines import build_fused, build_segmenter, takes_device_frames, with_prompts
 from rtseg.errors import ConfigError, SourceUnreadable
 from rtseg.fused_pipeline import FusedPipeline
+from rtseg.inference.engine import OrtEngine
+from rtseg.inference.scheduler import StreamEngine
 from rtseg.pipeline import Pipeline
 from rtseg.registry import Kind
 from rtseg.runner import Policy, run
-from rtseg.scheduler import StreamEngine
 from rtseg.segmenters import BoundEngine
 from rtseg.stats import Stats
 from rtseg.types import Colour, Effect, Frame, Picture, Sink, Size, Source

@@ -71,7 +71,7 @@ def examine() -> Report:
 
 
 def _gpu() -> Check:
-    from rtseg.prebuilt import read_gpu
+    from rtseg.inference.prebuilt import read_gpu
 
     try:
         gpu = read_gpu()
@@ -150,7 +150,7 @@ def _models() -> list[Check]:
 def _providers() -> list[Check]:
     """Each provider of this build runs the portrait model once: being listed is no proof."""
     from rtseg import store
-    from rtseg.engine import OrtEngine, available_providers
+    from rtseg.inference.engine import OrtEngine, available_providers
 
     checks = []
     for name in available_providers():

@@ -6,17 +6,18 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from rtseg import prebuilt, registry, states, store
-from rtseg.batching import batched
+from rtseg import registry, store
 from rtseg.cards import Card
 from rtseg.config import ModelOptions
-from rtseg.engine import OrtEngine
 from rtseg.errors import ConfigError, ModelRejected
 from rtseg.focus import Focus
 from rtseg.fused_pipeline import FusedPipeline
+from rtseg.inference import prebuilt, states
+from rtseg.inference.batching import batched
+from rtseg.inference.engine import OrtEngine
+from rtseg.inference.selftest import open_tested
 from rtseg.pipeline import Pipeline
 from rtseg.segmenters import BoundEngine
-from rtseg.selftest import open_tested
 from rtseg.types import Segmenter
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def _more_shapes(options: ModelOptions, card: Card, path: Path) -> dict[str, tup
 def build_engine(options: ModelOptions, card: Card, *, batch: int = 1) -> OrtEngine:
     """The card's weights, verified, in an engine for so many frames at once: ModelRejected where it cannot be.
 
-    On anything but the CPU the engine is tested against the CPU first: see `rtseg.selftest.open_tested`.
+    On anything but the CPU the engine is tested against the CPU first: see `rtseg.inference.selftest.open_tested`.
     """
     if batch > 1 and card.other_inputs:
         raise ModelRejected(

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.device import Device, DeviceArray, DevicePicture, planar, semi_planar
-from rtseg.device_engine import DeviceEngine, DeviceValue
 from rtseg.errors import EngineError, InferenceFailed
+from rtseg.inference.device_engine import DeviceEngine, DeviceValue
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.types import Frame
 

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from rtseg import store
 from rtseg.cards import Card
-from rtseg.device_engine import OnHost, device_engine_of
 from rtseg.errors import ConfigError, EngineError, ModelRejected
 from rtseg.filters.refine import EdgeRefine
 from rtseg.filters.smooth import TemporalSmooth
 from rtseg.fused import Layout, fuse
 from rtseg.fused_device import ALIKE, DeviceGraph, check_on_device, share_alike
+from rtseg.inference.device_engine import OnHost, device_engine_of
 from rtseg.ops.arrays import U8
 from rtseg.pipeline import Pipeline
 from rtseg.segmenters import BoundEngine

@@ -21,9 +21,9 @@ from rtseg import registry, store
 from rtseg.build import default_filters
 from rtseg.cards import Card, CardInput
 from rtseg.config import ModelOptions
-from rtseg.engine import OrtEngine
 from rtseg.engines import build_engine, build_segmenter
 from rtseg.errors import ConfigError, InferenceFailed, ModelRejected
+from rtseg.inference.engine import OrtEngine
 from rtseg.layouts import changed, find_layout
 from rtseg.loading import MAX_PIXELS, Picture, load_picture
 from rtseg.ops.arrays import F32, U8, as_f32, as_u8

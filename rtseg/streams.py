@@ -14,11 +14,11 @@ from rtseg import store
 from rtseg.build import Job, build
 from rtseg.cards import Card
 from rtseg.config import Config, ModelOptions
-from rtseg.engine import OrtEngine
 from rtseg.engines import build_engine
-from rtseg.pool import usual_lanes
+from rtseg.inference.engine import OrtEngine
+from rtseg.inference.pool import usual_lanes
+from rtseg.inference.scheduler import BUCKETS, GATHER, Scheduler
 from rtseg.runner import opencv_in_one_thread
-from rtseg.scheduler import BUCKETS, GATHER, Scheduler
 from rtseg.stats import Stats
 from rtseg.types import Sink
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from rtseg.effects.background import Background
 from rtseg.effects.outline import Outline
-from rtseg.engine import OrtEngine
 from rtseg.filters.refine import EdgeRefine
 from rtseg.filters.smooth import TemporalSmooth
+from rtseg.inference.engine import OrtEngine
 from rtseg.pipeline import Pipeline
 from rtseg.segmenters.regions import RegionSegmenter
 from rtseg.store import find_card, verify

@@ -17,7 +17,7 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
-from rtseg import providers, sessions
+from rtseg.inference import providers, sessions
 from rtseg.segmenters import BoundEngine
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"

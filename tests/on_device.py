@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from rtseg.device import CPU, DeviceArray, DevicePicture, planar
-from rtseg.device_engine import DeviceValue, Gate, Port
+from rtseg.inference.device_engine import DeviceValue, Gate, Port
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.types import Frame
 

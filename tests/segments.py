@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from rtseg.cards import Card
-from rtseg.engine import OrtEngine
 from rtseg.evaluate.coco import labels_png
 from rtseg.evaluate.metrics import Bool
 from rtseg.evaluate.models import Model
 from rtseg.evaluate.truth import SaidSegment, TrueSegment
+from rtseg.inference.engine import OrtEngine
 from rtseg.store import find_card
 from rtseg.types import Frame, Segmentation
 

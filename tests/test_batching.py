@@ -9,9 +9,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from rtseg import store
-from rtseg.batching import batched, check_batch, with_batch
-from rtseg.engine import OrtEngine
 from rtseg.errors import InferenceFailed, ModelRejected
+from rtseg.inference.batching import batched, check_batch, with_batch
+from rtseg.inference.engine import OrtEngine
 
 OURS = ("portrait", "portrait-fast", "portrait-studio", "road", "road-fast", "nuclei")
 FRAME = (1, 2, 3, 4)

@@ -136,7 +136,7 @@ def test_build_without_tensorrt_is_one_line(rtseg: Rtseg, tmp_path: Path, monkey
 def test_build_keeps_engines_and_clean_removes_old_ones(
     rtseg: Rtseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rtseg.prebuilt.in_a_process", leave_an_engine)
+    monkeypatch.setattr("rtseg.inference.prebuilt.in_a_process", leave_an_engine)
     nvidia_smi(tmp_path, monkeypatch, "580.1")
     made = rtseg("models", "build", "portrait-fast", "--size", "128x72", "--json").json
     assert [(one["name"], one["new"], one["driver"]) for one in made] == [
@@ -166,7 +166,7 @@ def test_a_run_uses_the_whole_frame_graph_that_build_made(
         seen.append(path.name)
         leave_an_engine(path, settings, stop)
 
-    monkeypatch.setattr("rtseg.prebuilt.in_a_process", note)
+    monkeypatch.setattr("rtseg.inference.prebuilt.in_a_process", note)
     nvidia_smi(tmp_path, monkeypatch, "580.1")
     rtseg("models", "build", "portrait-fast", "--size", "128x72")
     graph = tmp_path / "cache" / "fused" / seen[1]

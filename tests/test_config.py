@@ -10,8 +10,8 @@ import pytest
 
 from rtseg import registry
 from rtseg.config import _SECTIONS, ModelOptions, Plugin, RunOptions, VideoSource, parse_config, read_config
-from rtseg.engine import OrtEngine
 from rtseg.errors import ConfigError
+from rtseg.inference.engine import OrtEngine
 from rtseg.registry import BUILTIN, Entry, Kind
 
 # Constructor parameters that are no options but come from elsewhere, and options that choose a constructor.

@@ -16,9 +16,9 @@ from rtseg import store
 from rtseg.config import ModelOptions
 from rtseg.device import CPU
 from rtseg.effects.background import Background
-from rtseg.engine import OrtEngine
 from rtseg.engines import build_segmenter
 from rtseg.fused_pipeline import FusedPipeline
+from rtseg.inference.engine import OrtEngine
 from rtseg.pipeline import Pipeline
 from rtseg.runner import run
 from rtseg.sinks import codecs, encoders

@@ -59,8 +59,8 @@ def test_a_provider_that_is_listed_but_does_not_run_is_not_there(monkeypatch: py
             if providers != ("cpu",):
                 raise ProviderUnavailable("no driver. It needs one")
 
-    monkeypatch.setattr("rtseg.engine.OrtEngine", Engine)
-    monkeypatch.setattr("rtseg.engine.available_providers", lambda: ("cuda", "cpu"))
+    monkeypatch.setattr("rtseg.inference.engine.OrtEngine", Engine)
+    monkeypatch.setattr("rtseg.inference.engine.available_providers", lambda: ("cuda", "cpu"))
     checks = found(examine(), "providers")
     assert checks["cuda"] == Check("cuda", "missing", "no driver. It needs one")
     assert checks["cpu"].state == "ok"

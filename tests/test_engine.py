@@ -12,8 +12,6 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from rtseg import providers, sessions
-from rtseg.engine import OrtEngine, available_providers
 from rtseg.errors import (
     ConfigError,
     EngineError,
@@ -25,6 +23,8 @@ from rtseg.errors import (
     OutOfMemory,
     ProviderUnavailable,
 )
+from rtseg.inference import providers, sessions
+from rtseg.inference.engine import OrtEngine, available_providers
 from rtseg.types import Engine
 
 RAMP = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)

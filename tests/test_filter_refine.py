@@ -9,8 +9,8 @@ from test_filter_smooth import frame_of, regions_of
 from test_ops_matte import disc
 
 from rtseg import store
-from rtseg.engine import OrtEngine
 from rtseg.filters.refine import EdgeRefine
+from rtseg.inference.engine import OrtEngine
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.segmenters.regions import RegionSegmenter
 from rtseg.types import Filter, Frame, Instances, Regions

@@ -10,9 +10,9 @@ import pytest
 from test_ops_matte import disc
 
 from rtseg import store
-from rtseg.engine import OrtEngine
 from rtseg.filters.refine import EdgeRefine
 from rtseg.filters.smooth import TemporalSmooth
+from rtseg.inference.engine import OrtEngine
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.segmenters.regions import RegionSegmenter
 from rtseg.sources.video import VideoFile

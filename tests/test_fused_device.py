@@ -17,14 +17,14 @@ from on_device import Doubled, OrtDevice, Overwriting, SlotDevice, Stale, on_dev
 
 from rtseg import store
 from rtseg.config import ModelOptions
-from rtseg.device_engine import OnSlots, device_engine_of
 from rtseg.effects.background import Background
-from rtseg.engine import OrtEngine
 from rtseg.engines import build_segmenter
 from rtseg.errors import InferenceFailed
 from rtseg.filters.refine import EdgeRefine
 from rtseg.filters.smooth import TemporalSmooth
 from rtseg.fused_pipeline import FusedPipeline
+from rtseg.inference.device_engine import OnSlots, device_engine_of
+from rtseg.inference.engine import OrtEngine
 from rtseg.pipeline import Pipeline
 from rtseg.sources.sample import Sample
 from rtseg.types import Blur, Colour, Effect, Filter, Frame, Picture, Regions

@@ -18,12 +18,12 @@ from rtseg.config import ModelOptions
 from rtseg.effects.background import Background
 from rtseg.effects.outline import Outline
 from rtseg.effects.overlay import Overlay
-from rtseg.engine import OrtEngine
 from rtseg.engines import build_segmenter
 from rtseg.errors import ConfigError, InferenceFailed
 from rtseg.filters.refine import EdgeRefine
 from rtseg.filters.smooth import TemporalSmooth
 from rtseg.fused_pipeline import FusedPipeline
+from rtseg.inference.engine import OrtEngine
 from rtseg.pipeline import Pipeline
 from rtseg.sources.sample import Sample
 from rtseg.types import Blur, Colour, Effect, Filter, Frame, Picture, Regions, Semantic

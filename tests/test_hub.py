@@ -228,7 +228,7 @@ def test_weights_beside_the_graph_are_copied_since_graphs_follow_no_links(home: 
     path = store.verify(card)
     assert path == home / "hub" / "owner--tiny" / COMMIT / "onnx" / "model.onnx"
     assert not (path.parent / "model.onnx_data").is_symlink()
-    from rtseg.engine import OrtEngine
+    from rtseg.inference.engine import OrtEngine
 
     engine = OrtEngine(path, shapes={"pixel_values": (1, 3, 24, 32)})
     scores = engine({"pixel_values": np.ones((1, 3, 24, 32), np.float32)})["logits"]

@@ -6,7 +6,7 @@ import pytest
 from engines import GPU, INTERRUPT, LATE, POISON, Caller, Machine, until
 
 from rtseg.errors import InferenceFailed, InferenceTimeout
-from rtseg.pool import Pool, Slot
+from rtseg.inference.pool import Pool, Slot
 
 
 def pool_of(machine: Machine, *, buckets: tuple[int, ...] = (1, 2, 4, 8), lanes: int | None = 1) -> Pool:

@@ -11,11 +11,22 @@ import graphs
 import pytest
 from faulty import Faults, install
 
-from rtseg import prebuilt, store
+from rtseg import store
 from rtseg.config import ModelOptions
 from rtseg.engines import build_segmenter
 from rtseg.errors import EngineError, ModelRejected, ProviderUnavailable
-from rtseg.prebuilt import Gpu, clean, environment, folder_for, in_a_process, key_of, list_built, prebuild, read_gpu
+from rtseg.inference import prebuilt
+from rtseg.inference.prebuilt import (
+    Gpu,
+    clean,
+    environment,
+    folder_for,
+    in_a_process,
+    key_of,
+    list_built,
+    prebuild,
+    read_gpu,
+)
 
 L4 = Gpu("NVIDIA L4", "580.95.05")
 

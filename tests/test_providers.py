@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rtseg.errors import ConfigError
-from rtseg.providers import PROVIDERS, REASONS, Wishes, provider_options
+from rtseg.inference.providers import PROVIDERS, REASONS, Wishes, provider_options
 
 FULL = Wishes(half=True, device=1, cache=Path("kept"), stream=4096)
 

@@ -11,9 +11,9 @@ import graphs
 import pytest
 from engines import Caller, Machine, until
 
-from rtseg.engine import OrtEngine
 from rtseg.errors import ConfigError, EngineError, InferenceFailed, OutOfMemory, Overloaded
-from rtseg.scheduler import Scheduler, StreamEngine
+from rtseg.inference.engine import OrtEngine
+from rtseg.inference.scheduler import Scheduler, StreamEngine
 
 
 def ask(stream: StreamEngine, value: float) -> float:

@@ -46,7 +46,7 @@ def test_the_list_is_that_of_the_original_pipeline(layout_folder: Path, tmp_path
 
 
 def raw_scores(folder: Path, tensor: Any) -> Any:
-    from rtseg.engine import OrtEngine
+    from rtseg.inference.engine import OrtEngine
 
     engine = OrtEngine(folder / "onnx" / "model.onnx", shapes={"pixel_values": tensor.shape})
     return engine({"pixel_values": tensor})["logits"]

@@ -24,9 +24,9 @@ from rtseg.adaptive import Adaptive
 from rtseg.build import build_pipeline
 from rtseg.cards import Card
 from rtseg.config import Config, ModelOptions, parse_config
-from rtseg.engine import OrtEngine
 from rtseg.engines import build_engine, build_segmenter, with_prompts
 from rtseg.errors import ConfigError, DependencyMissing, InferenceFailed, ModelCorrupt, ModelNotFound, ModelRejected
+from rtseg.inference.engine import OrtEngine
 from rtseg.ops.arrays import F32
 from rtseg.options import configure
 from rtseg.pipeline import Pipeline

@@ -19,9 +19,9 @@ from rtseg.config import BackgroundEffect, ModelOptions, RefineFilter
 from rtseg.engines import build_engine, build_segmenter
 from rtseg.errors import ConfigError, InferenceFailed, ModelRejected
 from rtseg.evaluate.models import cpu_times, load_model
+from rtseg.inference.states import with_constants
 from rtseg.ops.arrays import F32
 from rtseg.segmenters.recurrent import RecurrentSegmenter
-from rtseg.states import with_constants
 from rtseg.streams import open_scheduler
 from rtseg.types import Frame, Regions, Segmenter
 

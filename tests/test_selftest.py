@@ -10,10 +10,10 @@ from faulty import NO_ROOM, Faults, FaultyEngine, install
 
 from rtseg import store
 from rtseg.config import ModelOptions
-from rtseg.engine import OrtEngine
 from rtseg.engines import build_segmenter
 from rtseg.errors import EngineError, InferenceFailed, OutOfMemory, ProviderUnavailable
-from rtseg.selftest import _telling_pair, check_engine
+from rtseg.inference.engine import OrtEngine
+from rtseg.inference.selftest import _telling_pair, check_engine
 from rtseg.types import Frame
 
 CARD = store.find_card("portrait-fast")
@@ -150,7 +150,7 @@ def test_auto_leaves_a_full_device_for_the_cpu_and_says_so_and_others_get_the_er
 
 
 def test_the_cpu_is_not_tested_against_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rtseg.selftest.check_engine", None)
+    monkeypatch.setattr("rtseg.inference.selftest.check_engine", None)
     assert opened(providers=("cpu",)) == "cpu"
     assert opened() == "cpu"
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from faulty import CPU, CUDA, NO_ROOM, Faults, install
 
-from rtseg.engine import OrtEngine
 from rtseg.errors import OutOfMemory, ProviderUnavailable
-from rtseg.sessions import runtime_versions
+from rtseg.inference.engine import OrtEngine
+from rtseg.inference.sessions import runtime_versions
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 from faulty import NO_ROOM, Faults, install
 
 from rtseg import store
-from rtseg.engine import OrtEngine
 from rtseg.errors import ConfigError, InferenceFailed, InferenceTimeout, OutOfMemory
-from rtseg.gate import Gate
+from rtseg.inference.engine import OrtEngine
+from rtseg.inference.gate import Gate
 
 RAMP = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
 

@@ -169,7 +169,7 @@ def test_our_own_models_start_without_onnx() -> None:
     script = """
 import sys
 from rtseg import store
-from rtseg.engine import OrtEngine
+from rtseg.inference.engine import OrtEngine
 OrtEngine(store.verify(store.find_card("portrait")))
 assert "onnx" not in sys.modules
 """
@@ -347,7 +347,7 @@ def test_mutants_of_a_real_model_are_refused_or_run() -> None:
     script = f"""
 import random, resource, sys
 from pathlib import Path
-from rtseg.engine import OrtEngine
+from rtseg.inference.engine import OrtEngine
 from rtseg.errors import EngineError, ModelError
 from rtseg.store import check_graph, find_card
 

@@ -12,9 +12,9 @@ import pytest
 from rtseg import store
 from rtseg.cards import Card, read_card
 from rtseg.config import ModelOptions
-from rtseg.engine import OrtEngine
 from rtseg.engines import build_segmenter
 from rtseg.errors import ConfigError, ModelNotFound, ModelRejected
+from rtseg.inference.engine import OrtEngine
 from rtseg.segmenters.prompted import PromptedSegmenter
 from rtseg.segmenters.text import TextEncoder, load_tokenizer
 from rtseg.types import Frame

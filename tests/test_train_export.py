@@ -15,10 +15,10 @@ from trained import CARD, MODEL, randomised, recipe, square
 
 from rtseg import store
 from rtseg.config import ModelOptions
-from rtseg.engine import OrtEngine
 from rtseg.engines import build_segmenter
 from rtseg.errors import ModelRejected
 from rtseg.frame import Frame
+from rtseg.inference.engine import OrtEngine
 from rtseg.ops.arrays import U8
 from rtseg.results import Regions
 from rtseg.segmenters.regions import RegionSegmenter

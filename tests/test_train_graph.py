@@ -12,8 +12,8 @@ import torch
 from graphs import save
 from onnx import helper
 
-from rtseg.engine import OrtEngine
 from rtseg.errors import ModelNotFound, ModelRejected
+from rtseg.inference.engine import OrtEngine
 from rtseg.train.graph import OnnxGraph, load_graph
 from rtseg.train.model import GraphNetwork
 

@@ -18,9 +18,9 @@ from query_checkpoints import CLASSES, save, save_tokenizer
 from rtseg import store
 from rtseg.cards import Card, CardQueries
 from rtseg.config import ModelOptions
-from rtseg.engine import OrtEngine
 from rtseg.engines import build_segmenter
 from rtseg.errors import ModelNotFound, ModelRejected
+from rtseg.inference.engine import OrtEngine
 from rtseg.ops.queries import Kind
 from rtseg.results import Instances, Panoptic, Regions, Semantic
 from rtseg.segmenters.queries import QuerySegmenter

@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 
-from rtseg.watchdog import Deadline
+from rtseg.inference.watchdog import Deadline
 
 
 def test_a_run_past_its_deadline_is_ended_once_and_within_a_second() -> None:
@@ -77,7 +77,7 @@ def test_the_watchdog_keeps_nobody_alive() -> None:
 def test_a_forked_process_has_a_watchdog_of_its_own() -> None:
     script = """
 import os, threading
-from rtseg.watchdog import Deadline
+from rtseg.inference.watchdog import Deadline
 ended = threading.Event()
 deadline = Deadline(0.1, ended.set)
 deadline.start()

@@ -56,7 +56,7 @@ def test_an_installed_wheel_finds_verifies_and_runs_its_model(wheel: Path, tmp_p
     assert done.returncode == 0, done.stderr
     script = """
 from rtseg import store
-from rtseg.engine import OrtEngine
+from rtseg.inference.engine import OrtEngine
 card = store.find_card("portrait")
 path = store.verify(card)
 engine = OrtEngine(path)

@@ -13,7 +13,7 @@ from benchmarks.shapes import colours
 from benchmarks.split import SplitMeter, main
 from benchmarks.video import save_still
 from rtseg.cards import read_card
-from rtseg.engine import OrtEngine
+from rtseg.inference.engine import OrtEngine
 from rtseg.pipeline import Pipeline
 from rtseg.registry import load
 

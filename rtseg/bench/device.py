@@ -21,9 +21,9 @@ from rtseg.bench.job import Job, read_job
 from rtseg.bench.network import inputs_of, open_engine
 from rtseg.bench.whole import configured
 from rtseg.build import build_pipeline, build_source
-from rtseg.engine import OrtEngine
 from rtseg.errors import RtsegError
 from rtseg.fused_pipeline import FusedPipeline
+from rtseg.inference.engine import OrtEngine
 from rtseg.store import find_card
 
 _SETTLE = 10

@@ -16,7 +16,7 @@ from rtseg.bench.job import Job, Meter, main
 from rtseg.build import build_source
 from rtseg.cards import Card
 from rtseg.config import VideoSource, parse_config
-from rtseg.engine import OrtEngine
+from rtseg.inference.engine import OrtEngine
 from rtseg.segmenters import Network
 from rtseg.store import find_card, verify
 

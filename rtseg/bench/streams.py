@@ -24,8 +24,8 @@ from rtseg.bench.machine import Load, watched
 from rtseg.bench.paced import Paced
 from rtseg.build import Job, build_pipeline
 from rtseg.config import Config
+from rtseg.inference.scheduler import Scheduler, StreamEngine
 from rtseg.pipeline import Pipeline
-from rtseg.scheduler import Scheduler, StreamEngine
 from rtseg.sources.video import VideoFile
 from rtseg.streams import StreamResult, open_scheduler, run_streams
 from rtseg.types import Output

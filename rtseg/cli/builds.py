@@ -12,7 +12,7 @@ from rtseg.cli.console import print_json, stderr, stdout
 from rtseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rtseg.prebuilt import Built
+    from rtseg.inference.prebuilt import Built
     from rtseg.types import Size
 
 _MEGABYTE = 1e6
@@ -23,7 +23,7 @@ def build_engines(
 ) -> None:
     """Build the network's engine and, for a size of frames, that of their whole graph."""
     from rtseg.build import fused_file
-    from rtseg.prebuilt import prebuild
+    from rtseg.inference.prebuilt import prebuild
     from rtseg.store import find_card, verify
 
     if "tensorrt" not in providers:
@@ -57,7 +57,7 @@ def build_engines(
 
 def clean_engines(*, device: int, json: bool) -> None:
     """Remove what cannot be used any more, and say what that was."""
-    from rtseg.prebuilt import clean
+    from rtseg.inference.prebuilt import clean
 
     removed = [summary(built) for built in clean(device)]
     if json:

@@ -12,10 +12,10 @@ import numpy as np
 from rtseg import store
 from rtseg.cards import Card
 from rtseg.config import ModelOptions
-from rtseg.engine import OrtEngine
 from rtseg.engines import build_engine, build_segmenter
 from rtseg.errors import ConfigError
 from rtseg.evaluate.plan import Options
+from rtseg.inference.engine import OrtEngine
 from rtseg.ops.arrays import U8
 from rtseg.results import Segmentation, masks_of
 from rtseg.types import Segmenter

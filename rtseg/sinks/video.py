@@ -18,7 +18,7 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from rtseg.errors import ConfigError, SinkError
-from rtseg.gate import GATE
+from rtseg.inference.gate import GATE
 from rtseg.sinks.audio import AudioCopy
 from rtseg.sinks.codecs import Codec, CodecChoice, Container, choose, container_of, parse_codec
 from rtseg.sinks.encoders import check_encoder, encoder_on, threads_for, uploader_of

@@ -16,7 +16,7 @@ from av.packet import Packet
 
 from rtseg.device import DevicePicture
 from rtseg.errors import ConfigError, SourceError, SourceUnreadable
-from rtseg.gate import GATE
+from rtseg.inference.gate import GATE
 from rtseg.sources.opening import open_media, video_of
 from rtseg.sources.planes import PlaneReader
 

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from rtseg import store
 from rtseg.cards import Card, CardInput, CardOutput, CardText
-from rtseg.engine import OrtEngine
 from rtseg.errors import ConfigError, DependencyMissing, ModelNotFound, ModelRejected
+from rtseg.inference.engine import OrtEngine
 from rtseg.ops.arrays import F32, as_f32
 from rtseg.segmenters.text import TextEncoder, check_prompts
 from rtseg.train.export import OPSET, Export, write_card

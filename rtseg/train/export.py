@@ -23,8 +23,8 @@ from torch import nn
 
 from rtseg import store
 from rtseg.cards import BORDER, Card, CardInput, CardOutput
-from rtseg.engine import OrtEngine
 from rtseg.errors import ModelRejected
+from rtseg.inference.engine import OrtEngine
 from rtseg.ops.arrays import F32, U8, as_f32
 from rtseg.ops.colour import Colour, yuv_to_rgb_matrix
 from rtseg.train.blocks import fold_batch_norm

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from rtseg import store
 from rtseg.cards import Card, CardOutput, CardQueries, Task, read_card
-from rtseg.engine import OrtEngine
 from rtseg.errors import ConfigError, ModelRejected, RtsegError
+from rtseg.inference.engine import OrtEngine
 from rtseg.train.export import TOLERANCE, trace, write_card
 from rtseg.train.hf_card import card_input, class_names, licence_of, read_json, slug
 from rtseg.train.hf_networks import (

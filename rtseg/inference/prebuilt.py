@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from rtseg import store
-from rtseg.engine import OrtEngine
 from rtseg.errors import EngineError, ProviderUnavailable, RtsegError
-from rtseg.sessions import runtime_versions
+from rtseg.inference.engine import OrtEngine
+from rtseg.inference.sessions import runtime_versions
 
 __all__ = ["Built", "Gpu", "clean", "environment", "folder_for", "key_of", "list_built", "prebuild", "read_gpu"]
 

@@ -16,8 +16,8 @@ from typing import Any
 import onnxruntime as ort
 
 from rtseg.errors import ConfigError, ModelNotFound, ModelRejected, OutOfMemory, ProviderUnavailable
-from rtseg.gate import GATE
-from rtseg.providers import AUTO, INSTALL, MEMORY, PROVIDERS, SHORT, Wishes, provider_options
+from rtseg.inference.gate import GATE
+from rtseg.inference.providers import AUTO, INSTALL, MEMORY, PROVIDERS, SHORT, Wishes, provider_options
 
 log = logging.getLogger(__name__)
 

@@ -21,11 +21,11 @@ from rtseg.errors import (
     OutOfMemory,
     RtsegError,
 )
-from rtseg.gate import GATE
-from rtseg.providers import MEMORY, PROVIDERS, SHORT, Wishes
-from rtseg.sessions import NO_ROOM, SILENT, available_providers, first_line, open_session
-from rtseg.slots import Slots, Value, check_value, run_options
-from rtseg.watchdog import Deadline
+from rtseg.inference.gate import GATE
+from rtseg.inference.providers import MEMORY, PROVIDERS, SHORT, Wishes
+from rtseg.inference.sessions import NO_ROOM, SILENT, available_providers, first_line, open_session
+from rtseg.inference.slots import Slots, Value, check_value, run_options
+from rtseg.inference.watchdog import Deadline
 
 __all__ = ["PROVIDERS", "OrtEngine", "Value", "available_providers"]
 
@@ -49,16 +49,17 @@ class OrtEngine:
     Write into `inputs` and call `run()`, or call the engine with arrays, which are copied into those buffers.
     What comes back are the output buffers themselves: the next run overwrites them. An engine belongs to one
     stream; `fork()` gives another stream its own buffers around the same session. Where the provider has memory of
-    its own, the buffers are copied to and from fixed slots there (`rtseg.slots`), and `run_on` takes what is there
-    already.
+    its own, the buffers are copied to and from fixed slots there (`rtseg.inference.slots`), and `run_on` takes what
+    is there already.
 
     path: of the ONNX file (never bytes, against which external data would resolve in the current folder).
     providers: of `PROVIDERS`, best first, or ("auto",) for the best that works; a session that would run on others
     raises `ProviderUnavailable`. threads: for one operator; with more than one, `spinning` burns CPU to gain
     latency. timeout: seconds a run may take, None for ever; the run then ends within a second. warmup: runs on
     zeros before the constructor returns. shapes: input name -> shape, needed where the graph leaves axes open.
-    half, device, cuda_graph, cache, stream: as `rtseg.providers.Wishes` says. slots: how many sets of device buffers
-    take turns, None for two where there is such memory and none elsewhere; a number forces them on any provider.
+    half, device, cuda_graph, cache, stream: as `rtseg.inference.providers.Wishes` says. slots: how many sets of device
+    buffers take turns, None for two where there is such memory and none elsewhere; a number forces them on any
+    provider.
 
     Raises `ModelNotFound`, `ModelRejected` (not a usable graph), `ProviderUnavailable`, `ConfigError`; a run
     raises `InferenceTimeout` or `InferenceFailed` (also for NaN or infinity in an output) and can be repeated.

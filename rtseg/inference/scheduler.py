@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import ConfigError, EngineError, InferenceFailed, OutOfMemory, Overloaded, RtsegError
-from rtseg.pool import Opener, Pool
+from rtseg.inference.pool import Opener, Pool
 
 __all__ = ["Opener", "Scheduler", "StreamEngine"]
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from rtseg import store
 from rtseg.cards import Card
-from rtseg.engine import OrtEngine
 from rtseg.errors import EngineError, ModelRejected
+from rtseg.inference.engine import OrtEngine
 
 __all__ = ["declared_shapes", "state_shapes", "with_constants"]
 

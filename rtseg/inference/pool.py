@@ -13,8 +13,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.batching import check_batch
 from rtseg.errors import EngineError, InferenceFailed, InferenceTimeout, ModelRejected, OutOfMemory
+from rtseg.inference.batching import check_batch
 from rtseg.segmenters import BoundEngine
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from rtseg.errors import InferenceFailed
-from rtseg.gate import GATE
+from rtseg.inference.gate import GATE
 
 __all__ = ["Slot", "Slots", "Value", "run_options"]
 
