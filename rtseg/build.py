@@ -133,11 +133,16 @@ def build(config: Config, *, more_sinks: Sequence[Sink] = (), engine: StreamEngi
 
 
 def build_pipeline(
-    config: Config, *, card: Card | None = None, pictures: bool = True, engine: BoundEngine | None = None
+    config: Config,
+    *,
+    card: Card | None = None,
+    pictures: bool = True,
+    engine: BoundEngine | None = None,
+    hold: int = 5,
 ) -> Pipeline:
     """The pipeline alone, for those who have frames of their own; without `pictures` no effect is the default.
 
-    engine: in place of one of its own, such as a stream's of a `Scheduler`, for the same card.
+    engine: in place of one of its own, such as a stream's of a `Scheduler`, for the same card. hold: as in `Pipeline`.
     """
     card = with_prompts(store.find_card(config.model.name) if card is None else card, config.model)
     alone = isinstance(config.source, ImageSource | DicomSource | NiftiSource)  # neighbouring slices are no motion
@@ -150,6 +155,7 @@ def build_pipeline(
         analyzers=[_make("analyzer", a) for a in config.analyzers],
         effects=made,
         adaptive=Adaptive() if config.model.adaptive else None,
+        hold=hold,
     )
 
 

@@ -165,13 +165,9 @@ class Card(BaseModel):
     had, None if nowhere. data: what they were trained on, with its terms. recipe: SHA-256 of what they were trained by,
     for our own. detection: thresholds of detectors. names: of the regions or classes, in order. palette: name ->
     "#rrggbb". metrics: published or measured figures. external: file -> sha256 of weights that the graph keeps outside
-    itself, beside it; usually none. queries: of the "queries" family, and of no other.
-    weights, 64 hexadecimal digits. licence: of the weights. source: who made them, from what. url: where
-    they can be had, None if nowhere. data: what they were trained on, with its terms. recipe: SHA-256 of what they
-    were trained by, for our own. names: of the regions or classes, in order. palette: name -> "#rrggbb". metrics:
-    published or measured figures. external: file -> sha256 of weights that the graph keeps outside itself, beside
-    it; usually none. text: of the "prompted" family, whose names are the prompts that it begins with. recurrent: of
-    the family of that name.
+    itself, beside it; usually none. queries: of the "queries" family, and of no other. text: of the "prompted" family,
+    whose names are the prompts that it begins with. recurrent: of the family of that name. lighter: a model for the
+    same that costs less, which live streams use while the machine is too slow for this one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -195,6 +191,7 @@ class Card(BaseModel):
     queries: CardQueries | None = None
     text: CardText | None = None
     recurrent: CardRecurrent | None = None
+    lighter: str | None = None
     _folder: Path | None = PrivateAttr(default=None)
 
     @property

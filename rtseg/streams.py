@@ -17,12 +17,12 @@ from rtseg.config import Config, ModelOptions
 from rtseg.engines import build_engine
 from rtseg.inference.engine import OrtEngine
 from rtseg.inference.pool import usual_lanes
-from rtseg.inference.scheduler import BUCKETS, GATHER, Scheduler
+from rtseg.inference.scheduler import BUCKETS, GATHER, Scheduler, StreamEngine
 from rtseg.runner import opencv_in_one_thread
 from rtseg.stats import Stats
 from rtseg.types import Sink
 
-__all__ = ["StreamResult", "open_scheduler", "open_streams", "run_streams"]
+__all__ = ["Networks", "StreamResult", "open_scheduler", "open_streams", "run_streams"]
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,33 @@ def open_scheduler(
     )
 
 
+class Networks:
+    """Schedulers by what they run: streams of one `[model]` share a network. For any thread.
+
+    capacity: as in `Scheduler`. A network stays open until `close`, for the next stream of it.
+    """
+
+    def __init__(self, *, capacity: float | None = 0.85) -> None:
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._known: dict[ModelOptions, Scheduler] = {}
+
+    def stream(self, options: ModelOptions, *, rate: float | None = None) -> StreamEngine:
+        """An engine for one more stream of that model; raises what models and engines raise, and Overloaded."""
+        own = dict.fromkeys(("adaptive", "focus", "fused", "threshold"))  # what differs between streams of a network
+        network = options.model_copy(update=own)
+        with self._lock:
+            if network not in self._known:
+                self._known[network] = open_scheduler(network, capacity=self._capacity)
+            return self._known[network].stream(rate=rate)
+
+    def close(self) -> None:
+        """Give all networks back."""
+        with self._lock:
+            while self._known:
+                self._known.popitem()[1].close()
+
+
 @contextmanager
 def open_streams(
     configs: Sequence[Config],
@@ -79,17 +106,12 @@ def open_streams(
 
     Raises what `rtseg.build.build` raises, and Overloaded; what was opened before the error is closed.
     """
-    with contextlib.ExitStack() as schedulers, contextlib.ExitStack() as opened:
-        known: dict[ModelOptions, Scheduler] = {}
+    with contextlib.ExitStack() as networks, contextlib.ExitStack() as opened:
+        shared = Networks(capacity=capacity)
+        networks.callback(shared.close)
         jobs = []
         for place, config in enumerate(configs):
-            own = dict.fromkeys(
-                ("adaptive", "focus", "fused", "threshold")
-            )  # what differs between streams of a network
-            network = config.model.model_copy(update=own)
-            if network not in known:
-                known[network] = schedulers.enter_context(open_scheduler(network, capacity=capacity))
-            engine = known[network].stream(rate=rate)
+            engine = shared.stream(config.model, rate=rate)
             opened.callback(engine.close)
             jobs.append(build(config, more_sinks=more_sinks[place] if more_sinks else (), engine=engine))
             opened.callback(jobs[-1].close)

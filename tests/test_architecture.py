@@ -39,6 +39,7 @@ LAYERS: list[set[str]] = [
     {"engines"},
     {"options", "build"},
     {"streams"},
+    {"live"},
     {"api", "segmenting", "doctor"},
     {"service", "train", "evaluate", "labels", "bench"},
     {"cli"},

@@ -1,0 +1,62 @@
+"""What viewers of a live stream see, as far as it may change while the stream runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from rtseg.build import build_effect
+from rtseg.cards import Card
+from rtseg.config import BackgroundEffect
+from rtseg.errors import ConfigError
+from rtseg.options import configure
+from rtseg.sections import Section
+from rtseg.types import Effect
+
+
+class Scene(Section):
+    """The look of a stream; a value: `changed` gives another.
+
+    background: as `rtseg run --background`: "blur", "blur:4", "#0b6623", a picture, a video; None shows the room.
+    overlay: as `--overlay`: "all", "road" or names joined by commas. mirror: left and right exchanged, as people know
+    themselves. frozen: the last picture stands. slate: nobody is shown, only a plain card that says so.
+    """
+
+    background: str | None = None
+    overlay: str | None = None
+    mirror: bool = False
+    frozen: bool = False
+    slate: bool = False
+
+    @property
+    def hides(self) -> bool:
+        """Whether the room is to be kept from viewers, whatever fails."""
+        return self.background is not None
+
+    def changed(self, values: Mapping[str, Any]) -> Scene:
+        """The scene with other values; ConfigError for a key or a value that there is not."""
+        try:
+            return Scene.model_validate({**self.model_dump(), **values})
+        except ValidationError as error:
+            problem = error.errors()[0]
+            key = ".".join(map(str, problem["loc"]))
+            if problem["type"] == "extra_forbidden":
+                raise ConfigError(f"{key!r} is no part of a scene: use {', '.join(Scene.model_fields)}") from error
+            raise ConfigError(f"{key} = {problem['input']!r}: {problem['msg'].lower()}") from error
+
+
+def scene_effects(scene: Scene, card: Card) -> tuple[Effect, ...]:
+    """The effects that the scene asks for, made for that model: pictures are read and videos opened here.
+
+    Raises ConfigError for what the model cannot do, and what sources raise for a background that cannot be read.
+    """
+    if scene.background is None and scene.overlay is None:
+        return ()
+    options = configure(model=card.name, background=scene.background, overlay=scene.overlay).effects or ()
+    if scene.hides and not any(isinstance(effect, BackgroundEffect) for effect in options):
+        raise ConfigError(
+            f"background {scene.background!r} hides nothing: use blur, a colour, a picture, or none at all"
+        )
+    return tuple(build_effect(effect, card) for effect in options)
