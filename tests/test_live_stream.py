@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -302,9 +303,26 @@ def test_what_listens_to_outputs_cannot_end_the_stream() -> None:
 
     tap = Tap()
     sinks: Mapping[str, Paced] = {}
-    stream = LiveStream(tap, live_pipeline(), sinks, on_output=listen)
+    stream = LiveStream(tap, live_pipeline(), sinks)
+    stop = stream.listen(listen)
     tap.give(plain_frame(0))
     tap.give(plain_frame(1))
     until(lambda: len(heard) == 2)
+    stop()
+    tap.give(plain_frame(2))
+    until(lambda: stream.status().state == "idle")
     stream.close()
     assert heard == [0, 1]
+
+
+def test_a_rate_is_kept_by_leaving_frames_out() -> None:
+    tap, inner = Tap(), ListSink()
+    pace = Paced(lambda _size: inner, name="out", keep=5.0)
+    stream = LiveStream(tap, live_pipeline(), {"out": pace}, rate=10.0)
+    now = time.monotonic()
+    for index in range(30):  # thirty frames of a second
+        tap.give(replace(plain_frame(index), arrived=now + index / 30))
+    until(lambda: stream.status().frames_in == 30)
+    status = stream.status()
+    stream.close()
+    assert (status.frames_out, status.left_out) == (10, 20)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from rtseg.config import FilterOptions
 from rtseg.live.ladder import Ladder
@@ -13,7 +13,7 @@ from rtseg.live.scene import Scene
 from rtseg.live.stream import LiveStream
 from rtseg.sections import ModelOptions
 from rtseg.streams import Networks
-from rtseg.types import Output, Source
+from rtseg.types import Source
 
 
 def open_stream(
@@ -27,7 +27,6 @@ def open_stream(
     rate: float | None = None,
     ladder: Ladder | None = None,
     name: str = "stream",
-    on_output: Callable[[Output], None] | None = None,
 ) -> LiveStream:
     """Begin a stream; it owns source and sinks from now on, and closes them if this raises.
 
@@ -47,4 +46,4 @@ def open_stream(
         for sink in sinks.values():
             sink.close()
         raise
-    return LiveStream(source, pipeline, sinks, name=name, on_output=on_output)
+    return LiveStream(source, pipeline, sinks, name=name)

@@ -15,7 +15,7 @@ from rtseg.live.pipeline import LivePipeline
 from rtseg.live.scene import Scene
 from rtseg.runner import opencv_in_one_thread
 from rtseg.stats import Recorder, StageTimes
-from rtseg.types import Output, Source
+from rtseg.types import Frame, Output, Source
 
 log = logging.getLogger("rtseg")
 
@@ -52,8 +52,7 @@ class StreamStatus:
 class LiveStream:
     """Runs from its making until `close`; everything else may be called from any thread meanwhile.
 
-    It takes over source, pipeline and sinks and closes them. on_output: called in the stream's thread with each output,
-    for records; it must be quick, and what it raises is logged.
+    It takes over source, pipeline and sinks and closes them. rate: the most frames a second that are looked at.
     """
 
     def __init__(
@@ -63,13 +62,15 @@ class LiveStream:
         sinks: Mapping[str, Paced],
         *,
         name: str = "stream",
-        on_output: Callable[[Output], None] | None = None,
+        rate: float | None = None,
     ) -> None:
         self.name = name
-        self._source, self._pipeline = source, pipeline
+        self.source = source
+        self._pipeline = pipeline
         self._sinks = dict(sinks)  # replaced as a whole, so that the worker reads it without a lock
         self._changing = threading.Lock()
-        self._on_output = on_output
+        self._listeners: tuple[Callable[[Output], None], ...] = ()
+        self._interval, self._due = 0.0 if rate is None else 1 / rate, float("-inf")
         self._recorder = Recorder()
         self._rate = _Rate()
         self._idle = False
@@ -112,11 +113,34 @@ class LiveStream:
         if sink is not None:
             sink.close()
 
+    def listen(self, listener: Callable[[Output], None]) -> Callable[[], None]:
+        """Have each output told, in the stream's thread: quickly; what it raises is logged. Gives what ends it.
+
+        A stream that is listened to is watched: it asks its network also where no sink has a viewer.
+        """
+        with self._changing:
+            self._listeners = (*self._listeners, listener)
+
+        def stop() -> None:
+            with self._changing:
+                self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+        return stop
+
+    def said(self) -> str:
+        """What a slate says now."""
+        match self._state(self._link()):
+            case "no signal":
+                return "rtseg: no signal, trying again"
+            case "failed" | "ended":
+                return "rtseg: the stream has ended"
+            case _:
+                return "rtseg: paused" if self.scene.slate else "rtseg: one moment, please"
+
     def status(self) -> StreamStatus:
         """Everything so far, as values."""
         stats = self._recorder.snapshot()
-        state = getattr(self._source, "state", None)
-        link = str(getattr(state, "value", state or "live"))
+        link = self._link()
         return StreamStatus(
             name=self.name,
             state=self._state(link),
@@ -132,7 +156,7 @@ class LiveStream:
             held=stats.held,
             inferred=stats.inferred,
             error=self._error or self._pipeline.failure,
-            counts=dict(self._source.counts),
+            counts=dict(self.source.counts),
             stages=stats.stages,
             sinks={name: sink.status() for name, sink in self._sinks.items()},
         )
@@ -143,12 +167,16 @@ class LiveStream:
 
     def close(self, *, timeout: float = 5.0) -> None:
         """End source, worker and sinks, in this order."""
-        self._source.close()
+        self.source.close()
         self._ended.wait(timeout)
         with self._changing:
             sinks, self._sinks = self._sinks, {}
         for sink in sinks.values():
             sink.close(timeout=timeout)
+
+    def _link(self) -> str:
+        state = getattr(self.source, "state", None)
+        return str(getattr(state, "value", state or "live"))
 
     def _state(self, link: str) -> str:
         if self._ended.is_set():
@@ -162,13 +190,13 @@ class LiveStream:
     def _work(self) -> None:
         try:
             with opencv_in_one_thread():
-                for frame in self._source:
+                for frame in self.source:
                     self._frames_in += 1
                     sinks: Sequence[Paced] = tuple(self._sinks.values())
-                    self._idle = not any(sink.watched for sink in sinks) and self._on_output is None
+                    self._idle = not self._listeners and not any(sink.watched for sink in sinks)
                     if self._idle:
                         continue
-                    output = self._pipeline(frame)
+                    output = None if self._is_early(frame) else self._pipeline(frame)
                     if output is None:
                         self._left_out += 1
                         continue
@@ -182,7 +210,7 @@ class LiveStream:
             self._error = f"{type(error).__name__}: {error}"
             log.exception("stream %s ended", self.name)
         finally:
-            self._source.close()
+            self.source.close()
             self._pipeline.close()
             self._ended.set()
 
@@ -193,11 +221,21 @@ class LiveStream:
         for stage, milliseconds in output.times.items():
             self._recorder.time(stage, milliseconds)
         self._rate.add(time.monotonic())
-        if self._on_output is not None:
+        for listener in self._listeners:
             try:
-                self._on_output(output)
+                listener(output)
             except Exception as error:
-                log.warning("stream %s: records failed: %s", self.name, error)
+                log.warning("stream %s: a listener failed: %s", self.name, error)
+
+    def _is_early(self, frame: Frame) -> bool:
+        """Whether the rate is kept without this frame."""
+        if not self._interval:
+            return False
+        if frame.arrived < self._due - self._interval / 4:
+            return True
+        behind = frame.arrived - self._due > self._interval
+        self._due = (frame.arrived if behind else self._due) + self._interval
+        return False
 
 
 class _Rate:

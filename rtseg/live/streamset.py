@@ -1,0 +1,187 @@
+"""Live streams by name: added, changed and removed while the others run."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rtseg import store
+from rtseg.build import build_sink, build_source, is_matte
+from rtseg.config import SinkOptions, VideoSink, parse_config
+from rtseg.errors import ConfigError, RtsegError
+from rtseg.live.ladder import Ladder
+from rtseg.live.networks import open_networks
+from rtseg.live.options import StreamOptions, parse_stream
+from rtseg.live.paced import Paced
+from rtseg.live.pipeline import LivePipeline
+from rtseg.live.playback import Playback
+from rtseg.live.scene import Scene
+from rtseg.live.stream import LiveStream, StreamStatus
+from rtseg.options import configure
+from rtseg.places import redact
+from rtseg.registry import import_target, load
+from rtseg.streams import Networks
+from rtseg.types import Sink, Size, Source
+
+log = logging.getLogger("rtseg")
+
+
+class StreamSet:
+    """Owns streams and the networks that they share. For any thread; `close` ends them all."""
+
+    def __init__(self, *, capacity: float | None = 0.85) -> None:
+        self.networks = Networks(capacity=capacity)
+        self._lock = threading.RLock()
+        self._streams: dict[str, tuple[StreamOptions, LiveStream]] = {}
+        self._closed = False
+
+    def add(self, options: StreamOptions) -> LiveStream:
+        """Begin a stream. Raises ConfigError for a name that is taken, and what its parts raise, leaving nothing."""
+        with self._lock:
+            if self._closed:
+                raise ConfigError("no stream can be added: the streams are being ended")
+            if options.name in self._streams:
+                raise ConfigError(f"there is a stream {options.name!r} already: give another name, or change that one")
+            stream = self._begin(options)
+            self._streams[options.name] = (options, stream)
+            return stream
+
+    def get(self, name: str) -> LiveStream:
+        """A stream by name; KeyError if there is none."""
+        with self._lock:
+            return self._streams[name][1]
+
+    def options(self, name: str) -> StreamOptions:
+        """What the stream was begun with, and what was changed since."""
+        with self._lock:
+            return self._streams[name][0]
+
+    def list(self) -> dict[str, StreamStatus]:
+        """One look at each."""
+        with self._lock:
+            streams = {name: stream for name, (_, stream) in self._streams.items()}
+        return {name: stream.status() for name, stream in streams.items()}
+
+    def change(self, name: str, values: Mapping[str, Any]) -> StreamOptions:
+        """Change parts of a stream's options. Scene, model and sinks change while it runs; for others it begins anew.
+
+        KeyError for no such stream; what is wrong with the wish is raised, and all stays as it was.
+        """
+        with self._lock:
+            before, stream = self._streams[name]
+            after = parse_stream({**before.model_dump(exclude_unset=True), **values, "name": name})
+            kept = {"scene", "model", "sinks"}
+            if before.model_dump(exclude=kept) != after.model_dump(exclude=kept):
+                checked = _scene_of(after)
+                stream.close()
+                try:
+                    fresh = self._begin(after.model_copy(update={"scene": checked}))
+                except RtsegError:
+                    self._streams[name] = (before, self._begin(before))
+                    raise
+                self._streams[name] = (after, fresh)
+                return after
+            if after.model != before.model:
+                if not isinstance(after.model, str):
+                    raise ConfigError("a running stream takes a model's name, not a table: remove it and add it anew")
+                stream.swap(after.model)
+            if after.scene != before.scene:
+                stream.change(**_scene_of(after).model_dump())
+            if after.sinks != before.sinks:
+                self._exchange(stream, before, after)
+            self._streams[name] = (after, stream)
+            return after
+
+    def remove(self, name: str) -> None:
+        """End a stream; KeyError if there is none."""
+        with self._lock:
+            _, stream = self._streams.pop(name)
+        stream.close()
+
+    def close(self) -> None:
+        """End all streams, side by side, and give the networks back."""
+        with self._lock:
+            self._closed = True
+            streams = [stream for _, stream in self._streams.values()]
+            self._streams.clear()
+        threads = [threading.Thread(target=stream.close, daemon=True) for stream in streams]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.networks.close()
+
+    def _begin(self, options: StreamOptions) -> LiveStream:
+        sinks = {where: sink_options(where) for where in options.sinks}
+        scene = _scene_of(options)
+        networks = open_networks(self.networks, options.model_options, filters=options.filters, rate=options.rate)
+        pipeline = LivePipeline(networks, scene)
+        pipeline.ladder = Ladder(lowest=options.lowest_rung, lighter=pipeline.card.lighter is not None)
+        try:
+            source = open_source(options)
+        except BaseException:
+            pipeline.close()
+            raise
+        stream = LiveStream(source, pipeline, {}, name=options.name, rate=options.rate)
+        for where, sink in sinks.items():
+            stream.add_sink(_key(where), paced(sink, source, name=_key(where), said=stream.said))
+        return stream
+
+    def _exchange(self, stream: LiveStream, before: StreamOptions, after: StreamOptions) -> None:
+        """Sinks that are not there any more end, and new ones begin; the others go on."""
+        fresh = {where: sink_options(where) for where in after.sinks if where not in before.sinks}
+        for where in before.sinks:
+            if where not in after.sinks:
+                stream.remove_sink(_key(where))
+        for where, options in fresh.items():
+            stream.add_sink(_key(where), paced(options, stream.source, name=_key(where), said=stream.said))
+
+
+def open_source(options: StreamOptions) -> Source:
+    """The stream's source, live: a file is played at its pace. Raises what sources raise."""
+    wanted = options.source
+    table = configure(wanted).source if isinstance(wanted, str) else wanted
+    assert table is not None
+    source = build_source(table)
+    if source.live:
+        return source
+    source.close()
+    return Playback(lambda: build_source(table), loop=options.loop)
+
+
+def sink_options(where: str | SinkOptions) -> SinkOptions:
+    """The table of `[[sinks]]` that an address stands for; ConfigError for what is none."""
+    if isinstance(where, str):
+        table = import_target("rtseg.sinks.addresses:parse_address")(where)
+        where = parse_config({"sinks": [table]}, origin=f"output {redact(where)!r}").sinks[0]
+    load("sink", where.type)  # a plug-in that is not installed is found out now, not when the sink opens
+    return where
+
+
+def paced(
+    options: SinkOptions, source: Source, *, name: str, said: Callable[[], str] = lambda: "rtseg: no picture"
+) -> Paced:
+    """A sink that waits for nobody, from its options. said: the text of slates."""
+
+    def open_sink(_size: Size) -> Sink:
+        return build_sink(options, source)
+
+    return Paced(open_sink, name=name, text=said, fresh=isinstance(options, VideoSink))
+
+
+def _scene_of(options: StreamOptions) -> Scene:
+    if options.scene is not None:
+        return options.scene
+    matte = is_matte(store.find_card(options.model_options.name))
+    return Scene(background="blur") if matte else Scene(overlay="all")
+
+
+def _key(where: str | SinkOptions) -> str:
+    """What a sink is called in a stream: its address without passwords, or the kind of its table and its place."""
+    if isinstance(where, str):
+        return redact(where)
+    values = (getattr(where, key, None) for key in ("path", "folder", "url", "device", "port"))
+    place = next((str(value) for value in values if value is not None), "")
+    return redact(f"{where.type}:{place}") if place else where.type
