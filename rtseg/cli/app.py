@@ -10,6 +10,7 @@ from rtseg.cli.demo import demo
 from rtseg.cli.doctor import doctor
 from rtseg.cli.evaluate import evaluate
 from rtseg.cli.label import label
+from rtseg.cli.live import stream, streams, webcam
 from rtseg.cli.models import models
 from rtseg.cli.run import run
 from rtseg.cli.segment import segment
@@ -44,6 +45,9 @@ def _root(
 
 
 app.command("run", epilog="Example: rtseg run call.mp4 -o blurred.mp4 --background blur:4")(run)
+app.command("stream", epilog="Example: rtseg stream rtsp://camera.local/door --to rtmp://127.0.0.1/live/door")(stream)
+app.command("webcam", epilog="Example: rtseg webcam --background office.jpg")(webcam)
+app.command("streams", epilog="Example: rtseg streams streams.toml")(streams)
 app.command("segment", epilog="Example: rtseg segment photos/ -o masks/ --model portrait")(segment)
 app.command("serve", epilog="Example: rtseg serve --model portrait --model road --port 8000")(serve)
 app.add_typer(label, name="label")

@@ -1,0 +1,248 @@
+"""`rtseg stream`, `rtseg webcam` and `rtseg streams`: live inputs to live outputs, changed by keys while they run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rtseg.cli.options import Background, Model, Overlay, Providers, Quiet, Threads, names_of
+
+if TYPE_CHECKING:
+    from rtseg.live.options import StreamOptions
+    from rtseg.live.stream import LiveStream, StreamStatus
+    from rtseg.live.streamset import StreamSet
+
+Sinks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--to",
+        help="Where it goes; several times for several: rtmp://, rtsp://, udp://, tcp://, mjpeg:PORT, camera, window, FILE.mp4.",
+        metavar="OUT",
+    ),
+]
+Rate = Annotated[
+    float | None, typer.Option(help="The most frames a second that are looked at; usually all.", metavar="FPS", min=0.1)
+]
+Mirror = Annotated[bool, typer.Option("--mirror", help="Exchange left and right.")]
+Lowest = Annotated[
+    str,
+    typer.Option(help="How far it may be reduced under load: full, adaptive, lighter, or 'half rate'.", metavar="STEP"),
+]
+
+
+def stream(
+    source: Annotated[
+        str, typer.Argument(help="rtsp://, rtmp://, http://, udp://, camera, screen, or a file.", metavar="IN")
+    ],
+    to: Sinks = None,
+    background: Background = None,
+    overlay: Overlay = None,
+    model: Model = None,
+    mirror: Mirror = False,
+    rate: Rate = None,
+    lowest: Lowest = "half rate",
+    loop: Annotated[bool, typer.Option("--loop", help="Begin a file anew at its end.")] = False,
+    providers: Providers = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Segment a live input for as long as it lasts, and send it on. Whatever is lost is opened again."""
+    from rtseg.errors import ConfigError
+
+    if not to:
+        raise ConfigError("nothing to send to: give --to rtmp://..., --to mjpeg:8090, --to camera or --to out.mp4")
+    _run(
+        _options(source, to, background, overlay, model, mirror, rate, lowest, providers, threads, loop=loop),
+        quiet=quiet,
+    )
+
+
+def webcam(
+    camera: Annotated[
+        str, typer.Argument(help="camera, camera:1, /dev/video2, or anything `rtseg stream` takes.", metavar="CAMERA")
+    ] = "camera",
+    to: Sinks = None,
+    background: Background = "blur",
+    overlay: Overlay = None,
+    model: Model = None,
+    mirror: Mirror = False,
+    rate: Rate = None,
+    lowest: Lowest = "half rate",
+    providers: Providers = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Blur what is behind you in every call: the first camera to a virtual camera, else to a window, else to a page."""
+    from rtseg.cli.console import stderr
+
+    outputs = to or [_usual_output()]
+    if not quiet and not to:
+        stderr().print(_where(outputs[0]), markup=False)
+    _run(_options(camera, outputs, background, overlay, model, mirror, rate, lowest, providers, threads), quiet=quiet)
+
+
+def streams(
+    file: Annotated[
+        Path, typer.Argument(help="A TOML file with a table [[streams]] for each.", metavar="STREAMS.toml")
+    ],
+    quiet: Quiet = False,
+) -> None:
+    """Run many live streams around shared networks until they all end, or until it is interrupted."""
+    from rtseg.errors import ConfigError
+    from rtseg.live.options import read_streams
+    from rtseg.live.streamset import StreamSet
+
+    found = read_streams(file)
+    if not found.streams:
+        raise ConfigError(f"{file} has no stream: add a table [[streams]] with name, source and sinks")
+    if viewless := [options.name for options in found.streams if not options.sinks]:
+        raise ConfigError(
+            f"{file}: {', '.join(viewless)} would go nowhere: add sinks (`rtseg serve --streams` needs none)"
+        )
+    made = StreamSet(capacity=found.capacity)
+    try:
+        for options in found.streams:
+            made.add(options)
+        _watch(made, quiet=quiet)
+    finally:
+        made.close()
+
+
+def _options(
+    source: str,
+    to: list[str],
+    background: str | None,
+    overlay: str | None,
+    model: str | None,
+    mirror: bool,
+    rate: float | None,
+    lowest: str,
+    providers: str | None,
+    threads: int | None,
+    *,
+    loop: bool = False,
+) -> StreamOptions:
+    from rtseg.live.options import parse_stream
+
+    hidden = None if background == "none" else background
+    usual = "road" if overlay is not None and hidden is None else "portrait"
+    scene: dict[str, Any] | None = {"background": hidden, "overlay": overlay, "mirror": mirror}
+    if background is None and overlay is None:
+        scene = {"background": "blur", "mirror": mirror} if model in (None, "portrait") else None
+    network: dict[str, Any] = {"name": model or usual, "threads": threads, "providers": names_of(providers)}
+    return parse_stream(
+        {
+            "source": source,
+            "loop": loop,
+            "model": {key: value for key, value in network.items() if value is not None},
+            "scene": scene,
+            "sinks": to,
+            "rate": rate,
+            "lowest": lowest,
+        }
+    )
+
+
+def _run(options: StreamOptions, *, quiet: bool) -> None:
+    """One stream until it ends or is interrupted, with keys where there is a terminal."""
+    from rtseg.cli.console import log_to_stderr
+    from rtseg.live.streamset import StreamSet
+
+    log_to_stderr(quiet=quiet)
+    made = StreamSet(capacity=None)
+    try:
+        live = made.add(options)
+        _watch(made, live=live, first=options.scene.background if options.scene else None, quiet=quiet)
+    finally:
+        made.close()
+
+
+def _watch(made: StreamSet, *, live: LiveStream | None = None, first: str | None = None, quiet: bool) -> None:
+    from rtseg.cli.console import print_error, stderr
+    from rtseg.cli.interrupts import stop_on_signal
+    from rtseg.cli.keyboard import keyboard
+    from rtseg.errors import RtsegError
+    from rtseg.live.keys import HELP, pressed
+
+    with stop_on_signal(quiet=quiet) as interruption:
+
+        def hit(key: str) -> None:
+            if live is None:
+                return
+            wish = pressed(key, live.scene, first=first)
+            if wish is None:
+                interruption.event.set()
+            elif wish:
+                try:
+                    live.change(**wish)
+                except RtsegError as error:
+                    print_error(str(error))
+
+        console = stderr()
+        with keyboard(hit) as listening:
+            if listening and live is not None and not quiet:
+                console.print("keys: " + ", ".join(f"{key} {what}" for key, what in HELP.items()), markup=False)
+            _show_until_the_end(made, interruption.event, console=None if quiet else console)
+    failed = {name: status for name, status in made.list().items() if status.state == "failed"}
+    for name, status in failed.items():
+        print_error(f"stream {name}: {status.error}")
+    if interruption.exit_code is not None or failed:
+        raise typer.Exit(interruption.exit_code or 5)
+
+
+def _show_until_the_end(made: StreamSet, stop: Any, *, console: Any) -> None:
+    """A line a stream, drawn anew twice a second on a terminal, and every half minute elsewhere."""
+    told = time.monotonic()
+    if console is not None and console.is_terminal:
+        from rich.live import Live
+        from rich.text import Text
+
+        with Live(console=console, refresh_per_second=2, transient=True) as screen:
+            while not stop.wait(0.5) and _any_runs(made):
+                screen.update(Text("\n".join(map(line, made.list().values()))))
+        return
+    while not stop.wait(0.2) and _any_runs(made):
+        if console is not None and time.monotonic() - told > 30:
+            told = time.monotonic()
+            for status in made.list().values():
+                console.print(line(status), markup=False)
+
+
+def _any_runs(made: StreamSet) -> bool:
+    return any(status.state not in ("ended", "failed") for status in made.list().values())
+
+
+def line(status: StreamStatus) -> str:
+    """A stream in one line: how it is, how fast, how late, and what gave way."""
+    latency = max((sink.latency.p95 for sink in status.sinks.values() if sink.latency), default=None)
+    parts = [
+        f"{status.name}: {status.state}",
+        f"{status.fps:.0f} fps",
+        *(() if latency is None else (f"{latency:.0f} ms behind",)),
+        *(() if status.rung == "full" else (f"reduced: {status.rung}",)),
+        *(() if not status.left_out else (f"{status.left_out} left out",)),
+        *(f"{name} {sink.state.value}: {sink.error}" for name, sink in status.sinks.items() if sink.error),
+        *(() if status.error is None else (status.error,)),
+    ]
+    return ", ".join(parts)
+
+
+def _usual_output() -> str:
+    from rtseg.registry import import_target
+
+    if import_target("rtseg.sinks.virtual_camera:list_virtual_cameras")():
+        return "camera"
+    return "window" if import_target("rtseg.sinks.window:has_display")() else "mjpeg:8090"
+
+
+def _where(output: str) -> str:
+    match output:
+        case "camera":
+            return "choose the camera 'rtseg' in your call"
+        case "window":
+            return "no virtual camera is there (docs/calls.md): showing a window"
+        case _:
+            return "no virtual camera and no display: watch http://127.0.0.1:8090/"
