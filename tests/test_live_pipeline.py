@@ -192,6 +192,8 @@ def test_a_wish_that_cannot_be_fulfilled_changes_nothing() -> None:
         pipeline.change(pipeline.scene.changed({"background": "missing.png"}))
     with pytest.raises(ConfigError, match="hides nothing"):
         pipeline.change(pipeline.scene.changed({"background": "none"}))
+    with pytest.raises(ConfigError, match="no transparency"):
+        pipeline.change(pipeline.scene.changed({"background": "transparent"}))
     assert pipeline.scene == Scene(background=GREEN)
     output = pipeline(in_a_room())
     assert output is not None

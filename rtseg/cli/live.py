@@ -19,7 +19,7 @@ Sinks = Annotated[
     list[str] | None,
     typer.Option(
         "--to",
-        help="Where it goes; several times for several: rtmp://, rtsp://, udp://, tcp://, mjpeg:PORT, camera, window, FILE.mp4.",
+        help="Where it goes: rtmp://, rtsp://, udp://, tcp://, mjpeg:PORT, camera, window or FILE.mp4; once for each.",
         metavar="OUT",
     ),
 ]
@@ -85,9 +85,7 @@ def webcam(
 
 
 def streams(
-    file: Annotated[
-        Path, typer.Argument(help="A TOML file with a table [[streams]] for each.", metavar="STREAMS.toml")
-    ],
+    file: Annotated[Path, typer.Argument(help="A TOML file with a table [[streams]] for each.", metavar="FILE.toml")],
     quiet: Quiet = False,
 ) -> None:
     """Run many live streams around shared networks until they all end, or until it is interrupted."""
@@ -99,9 +97,7 @@ def streams(
     if not found.streams:
         raise ConfigError(f"{file} has no stream: add a table [[streams]] with name, source and sinks")
     if viewless := [options.name for options in found.streams if not options.sinks]:
-        raise ConfigError(
-            f"{file}: {', '.join(viewless)} would go nowhere: add sinks (`rtseg serve --streams` needs none)"
-        )
+        raise ConfigError(f"{file}: {', '.join(viewless)} would go nowhere: give each sinks")
     made = StreamSet(capacity=found.capacity)
     try:
         for options in found.streams:

@@ -54,6 +54,8 @@ def scene_effects(scene: Scene, card: Card) -> tuple[Effect, ...]:
     """
     if scene.background is None and scene.overlay is None:
         return ()
+    if scene.background == "transparent":
+        raise ConfigError("a stream has no transparency, its viewers would see the room: use a colour, such as #00b140")
     options = configure(model=card.name, background=scene.background, overlay=scene.overlay).effects or ()
     if scene.hides and not any(isinstance(effect, BackgroundEffect) for effect in options):
         raise ConfigError(
