@@ -252,6 +252,28 @@ def test_under_load_masks_are_kept_then_the_model_is_lighter_then_every_second_f
     assert opened == [None, "portrait-fast"]
 
 
+class Noting(Ladder):
+    """Keeps how many frames it was told were missed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.missed: list[int] = []
+
+    def observe(self, now: float, *, busy: float, missed: int) -> Rung:
+        self.missed.append(missed)
+        return super().observe(now, busy=busy, missed=missed)
+
+
+def test_frames_left_out_on_purpose_are_not_missed_and_those_that_never_came_are() -> None:
+    ladder = Noting()
+    pipeline = LivePipeline(network(), Scene(), ladder=ladder)
+    pipeline(in_a_room(0))
+    pipeline.leave_out(in_a_room(1))
+    pipeline(in_a_room(2))
+    pipeline(in_a_room(6))
+    assert ladder.missed == [0, 0, 3]
+
+
 def test_the_ladder_steps_down_when_frames_are_missed_and_comes_back_slowly() -> None:
     ladder, now = Ladder(), 0.0
     rungs: list[Rung] = []

@@ -126,6 +126,10 @@ class LivePipeline:
         self.ladder.observe(now, busy=now - started, missed=missed)
         return output
 
+    def leave_out(self, frame: Frame) -> None:
+        """Pass over a frame on purpose, so that it does not count as missed."""
+        self._last_index = frame.index
+
     def _retire(self) -> None:
         while self._retired:
             self._retired.pop().close()

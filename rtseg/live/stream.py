@@ -194,9 +194,11 @@ class LiveStream:
                     self._frames_in += 1
                     sinks: Sequence[Paced] = tuple(self._sinks.values())
                     self._idle = not self._listeners and not any(sink.watched for sink in sinks)
-                    if self._idle:
+                    if self._idle or self._is_early(frame):
+                        self._pipeline.leave_out(frame)
+                        self._left_out += not self._idle
                         continue
-                    output = None if self._is_early(frame) else self._pipeline(frame)
+                    output = self._pipeline(frame)
                     if output is None:
                         self._left_out += 1
                         continue
