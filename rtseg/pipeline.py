@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from rtseg.adaptive import Adaptive
 from rtseg.compositor import Compositor
-from rtseg.errors import EngineError
+from rtseg.errors import EngineError, InferenceFailed
 from rtseg.types import Analyzer, Effect, Filter, Frame, Observation, Output, Segmentation, Segmenter
 
 _log = logging.getLogger("rtseg")
@@ -62,7 +62,7 @@ class Pipeline:
         if earlier is not None and earlier.names != self.segmenter.names:  # other prompts, which have no mask yet
             earlier = None
         try:
-            segmentation = made = self.segmenter(frame) if earlier is None else earlier
+            segmentation = made = self._asked(frame) if earlier is None else earlier
         except EngineError as error:
             segmentation, held = self._stand_in(frame, error), True
             clock.lap("segment")
@@ -98,6 +98,16 @@ class Pipeline:
             stage.reset()
         for analyzer in self.analyzers:
             analyzer.reset()
+
+    def _asked(self, frame: Frame) -> Segmentation:
+        """The segmenter's result; InferenceFailed for that of another frame, which must not be remembered either."""
+        made = self.segmenter(frame)
+        if made.pts != frame.pts or made.size != frame.size:
+            raise InferenceFailed(
+                f"the segmenter gave a mask of {made.size[0]}x{made.size[1]} at {made.pts} for a frame of "
+                f"{frame.size[0]}x{frame.size[1]} at {frame.pts}: it is that of another frame"
+            )
+        return made
 
     def _stand_in(self, frame: Frame, error: EngineError) -> Segmentation:
         self._failures += 1

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from fakes import ListSink, SquareSegmenter, plain_frame
+from room import Tap, until
 
 from rtseg import store
 from rtseg.errors import ConfigError, SinkError
@@ -23,36 +24,6 @@ from rtseg.pipeline import Pipeline
 from rtseg.types import Frame, Output, Regions, Sink, Size, StreamInfo
 
 
-class Tap:
-    """A live source that gives a frame when a test says so."""
-
-    live = True
-
-    def __init__(self) -> None:
-        self.info, self.counts, self.state = StreamInfo("tap"), {"reconnects": 1}, "live"
-        self._frames: list[Frame] = []
-        self._changed, self._closed = threading.Condition(), False
-
-    def give(self, frame: Frame) -> None:
-        with self._changed:
-            self._frames.append(frame)
-            self._changed.notify()
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-
-    def __iter__(self) -> Iterator[Frame]:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._frames or self._closed, 10)
-                if self._closed:
-                    return
-                frame = self._frames.pop(0)
-            yield frame
-
-
 def live_pipeline(scene: Scene | None = None) -> LivePipeline:
     card = store.find_card("portrait")
     return LivePipeline(lambda _name: Network(card, Pipeline(SquareSegmenter(), hold=0)), scene or Scene())
@@ -61,13 +32,6 @@ def live_pipeline(scene: Scene | None = None) -> LivePipeline:
 def output(index: int = 0, *, size: tuple[int, int] = (32, 18), level: int = 100) -> Output:
     frame = plain_frame(index, size=size, level=level)
     return Output(frame, Regions(np.zeros((1, 1, 1), np.uint8), ("person",), frame.pts, frame.size), (), frame)
-
-
-def until(condition: Callable[[], object], *, seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.005)
 
 
 def test_a_paced_sink_writes_new_pictures_at_once_on_a_clock_of_its_own() -> None:

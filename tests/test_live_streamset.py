@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from room import until
 
 from rtseg.errors import ConfigError, ModelNotFound, SourceNotFound
 from rtseg.live.ladder import Rung
@@ -19,13 +20,6 @@ from rtseg.sections import NullSink, VideoSink
 from rtseg.sources.synthetic import Synthetic
 
 PATTERN = {"type": "synthetic", "graph": "testsrc2=size=160x96:rate=30", "live": True}
-
-
-def until(condition: Callable[[], object], *, seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from fakes import SquareSegmenter, plain_frame
 
+from rtseg.adaptive import Adaptive
 from rtseg.errors import InferenceFailed
 from rtseg.pipeline import Pipeline
 from rtseg.types import Frame, Layer, Observation, Regions, Segmentation, Solid, masks_of
@@ -83,6 +85,23 @@ def test_a_held_mask_of_another_size_is_not_used() -> None:
     pipeline(plain_frame(0))
     output = pipeline(plain_frame(1, size=(64, 36)))
     assert (output.picture.planes[0] == 235).all()
+
+
+class Behind(SquareSegmenter):
+    """Gives for frame 1 what it found in frame 0."""
+
+    def __call__(self, frame: Frame) -> Segmentation:
+        found = super().__call__(frame)
+        return replace(found, pts=0) if frame.index == 1 else found
+
+
+def test_a_mask_of_another_frame_is_a_failure_and_is_not_remembered_as_the_frame_s_own() -> None:
+    pipeline = Pipeline(Behind(), hold=0)
+    pipeline(plain_frame(0))
+    pipeline.adaptive = Adaptive()
+    wrong, after = pipeline(plain_frame(1)), pipeline(plain_frame(2))
+    assert wrong.held
+    assert after.inferred
 
 
 def test_after_too_many_failures_the_error_is_raised() -> None:
