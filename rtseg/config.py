@@ -33,6 +33,7 @@ from rtseg.sections import (
     SampleSource,
     Section,
     SmoothFilter,
+    StreamSink,
     SyntheticSource,
     VideoSink,
     VideoSource,
@@ -67,6 +68,7 @@ __all__ = [
     "SinkOptions",
     "SmoothFilter",
     "SourceOptions",
+    "StreamSink",
     "SyntheticSource",
     "VideoSink",
     "VideoSource",
@@ -124,6 +126,7 @@ SinkOptions: TypeAlias = Annotated[
     | Annotated[MaskSink, Tag("masks")]
     | Annotated[RecordSink, Tag("records")]
     | Annotated[NullSink, Tag("null")]
+    | Annotated[StreamSink, Tag("stream")]
     | _Plugin,
     _tag("sink"),
 ]
@@ -206,6 +209,7 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("sink", "masks"): MaskSink,
     ("sink", "records"): RecordSink,
     ("sink", "null"): NullSink,
+    ("sink", "stream"): StreamSink,
 }
 """Every built-in component and its options; a test holds it against the registry and the constructors."""
 

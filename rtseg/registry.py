@@ -63,6 +63,7 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
         "masks": Entry("rtseg.sinks.masks:MaskFolder"),
         "records": Entry("rtseg.sinks.records:Records"),
         "null": Entry("rtseg.sinks.null:Null"),
+        "stream": Entry("rtseg.sinks.stream:Stream"),
     },
 }
 

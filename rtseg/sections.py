@@ -216,3 +216,14 @@ class NullSink(Section):
     """Nowhere, to measure the rest."""
 
     type: Literal["null"] = "null"
+
+
+class StreamSink(Section):
+    """A live stream; url: rtmp, rtmps, rtsp, udp or tcp; codec: H.264, NAME[:key=value,...]; timeout in seconds."""
+
+    type: Literal["stream"] = "stream"
+    url: str
+    codec: str | None = None
+    rate: Annotated[float, Field(gt=0, le=240)] | None = None
+    silence: bool | None = None
+    timeout: Annotated[float, Field(gt=0, le=600)] | None = None
