@@ -23,6 +23,7 @@ from rtseg.sections import (
     ImageSource,
     MaskSink,
     MeasureAnalyzer,
+    MjpegSink,
     ModelOptions,
     NiftiSource,
     NullSink,
@@ -54,6 +55,7 @@ __all__ = [
     "ImageSource",
     "MaskSink",
     "MeasureAnalyzer",
+    "MjpegSink",
     "ModelOptions",
     "NiftiSource",
     "NullSink",
@@ -127,6 +129,7 @@ SinkOptions: TypeAlias = Annotated[
     | Annotated[RecordSink, Tag("records")]
     | Annotated[NullSink, Tag("null")]
     | Annotated[StreamSink, Tag("stream")]
+    | Annotated[MjpegSink, Tag("mjpeg")]
     | _Plugin,
     _tag("sink"),
 ]
@@ -210,6 +213,7 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("sink", "records"): RecordSink,
     ("sink", "null"): NullSink,
     ("sink", "stream"): StreamSink,
+    ("sink", "mjpeg"): MjpegSink,
 }
 """Every built-in component and its options; a test holds it against the registry and the constructors."""
 

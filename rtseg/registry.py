@@ -64,6 +64,7 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
         "records": Entry("rtseg.sinks.records:Records"),
         "null": Entry("rtseg.sinks.null:Null"),
         "stream": Entry("rtseg.sinks.stream:Stream"),
+        "mjpeg": Entry("rtseg.sinks.mjpeg:Mjpeg"),
     },
 }
 

@@ -227,3 +227,15 @@ class StreamSink(Section):
     rate: Annotated[float, Field(gt=0, le=240)] | None = None
     silence: bool | None = None
     timeout: Annotated[float, Field(gt=0, le=600)] | None = None
+
+
+class MjpegSink(Section):
+    """Pictures over HTTP for browsers; without a token for this machine alone; port 0 for a free one."""
+
+    type: Literal["mjpeg"] = "mjpeg"
+    host: str | None = None
+    port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    token: str | None = None
+    clients: Positive | None = None
+    quality: Annotated[int, Field(ge=1, le=100)] | None = None
+    timeout: Annotated[float, Field(gt=0, le=600)] | None = None
