@@ -23,6 +23,7 @@ from rtseg.sections import (
     ImageSource,
     MaskSink,
     MeasureAnalyzer,
+    MjpegSink,
     ModelOptions,
     NiftiSource,
     NullSink,
@@ -33,6 +34,7 @@ from rtseg.sections import (
     SampleSource,
     Section,
     SmoothFilter,
+    StreamSink,
     SyntheticSource,
     VideoSink,
     VideoSource,
@@ -53,6 +55,7 @@ __all__ = [
     "ImageSource",
     "MaskSink",
     "MeasureAnalyzer",
+    "MjpegSink",
     "ModelOptions",
     "NiftiSource",
     "NullSink",
@@ -67,6 +70,7 @@ __all__ = [
     "SinkOptions",
     "SmoothFilter",
     "SourceOptions",
+    "StreamSink",
     "SyntheticSource",
     "VideoSink",
     "VideoSource",
@@ -124,6 +128,8 @@ SinkOptions: TypeAlias = Annotated[
     | Annotated[MaskSink, Tag("masks")]
     | Annotated[RecordSink, Tag("records")]
     | Annotated[NullSink, Tag("null")]
+    | Annotated[StreamSink, Tag("stream")]
+    | Annotated[MjpegSink, Tag("mjpeg")]
     | _Plugin,
     _tag("sink"),
 ]
@@ -206,6 +212,8 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("sink", "masks"): MaskSink,
     ("sink", "records"): RecordSink,
     ("sink", "null"): NullSink,
+    ("sink", "stream"): StreamSink,
+    ("sink", "mjpeg"): MjpegSink,
 }
 """Every built-in component and its options; a test holds it against the registry and the constructors."""
 

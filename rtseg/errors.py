@@ -22,7 +22,8 @@
     │   ├── SourceTooLarge                              width x height over the cap, refused before decoding
     │   └── SourceStalled (TimeoutError)                nothing arrived in time
     ├── SinkError (OSError)                    exit 6
-    │   └── DiskFull
+    │   ├── DiskFull
+    │   └── SinkFailed                                  the other end of a live output is gone, or takes nothing
     └── FrameError (ValueError)                exit 2   an array does not have the shape or type of a plane
 
 An error also derives from the builtin that a caller without rtseg in mind would catch. `exit_code` is what the
@@ -143,3 +144,7 @@ class SinkError(RtsegError, OSError):
 
 class DiskFull(SinkError):
     """The device has no room left; what was written stays beside the final name as `.part`."""
+
+
+class SinkFailed(SinkError):
+    """The other end of a live output is gone, refuses or takes nothing in time; opening it again may help."""

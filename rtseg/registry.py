@@ -63,6 +63,8 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
         "masks": Entry("rtseg.sinks.masks:MaskFolder"),
         "records": Entry("rtseg.sinks.records:Records"),
         "null": Entry("rtseg.sinks.null:Null"),
+        "stream": Entry("rtseg.sinks.stream:Stream"),
+        "mjpeg": Entry("rtseg.sinks.mjpeg:Mjpeg"),
     },
 }
 

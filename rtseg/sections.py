@@ -216,3 +216,26 @@ class NullSink(Section):
     """Nowhere, to measure the rest."""
 
     type: Literal["null"] = "null"
+
+
+class StreamSink(Section):
+    """A live stream; url: rtmp, rtmps, rtsp, udp or tcp; codec: H.264, NAME[:key=value,...]; timeout in seconds."""
+
+    type: Literal["stream"] = "stream"
+    url: str
+    codec: str | None = None
+    rate: Annotated[float, Field(gt=0, le=240)] | None = None
+    silence: bool | None = None
+    timeout: Annotated[float, Field(gt=0, le=600)] | None = None
+
+
+class MjpegSink(Section):
+    """Pictures over HTTP for browsers; without a token for this machine alone; port 0 for a free one."""
+
+    type: Literal["mjpeg"] = "mjpeg"
+    host: str | None = None
+    port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    token: str | None = None
+    clients: Positive | None = None
+    quality: Annotated[int, Field(ge=1, le=100)] | None = None
+    timeout: Annotated[float, Field(gt=0, le=600)] | None = None
