@@ -1,9 +1,10 @@
-"""Paths as people write them, the folder that pulled weights live in, and the hash of a file."""
+"""Paths and addresses as people write them, the folder that pulled weights live in, and the hash of a file."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -14,6 +15,30 @@ def clean_path(path: str | os.PathLike[str]) -> Path:
     if "\0" in text:
         raise ValueError("a path cannot have a NUL character")
     return Path(os.path.expanduser(text))  # noqa: PTH111 - Path's own raises RuntimeError without a home
+
+
+_ADDRESS = re.compile(r"(?i)\b(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>[^\s'\"<>]*)")
+
+
+def redact(text: str) -> str:
+    """Addresses in a text without what may be secret: user and password, query and fragment, and keys of RTMP.
+
+    What follows the application of an RTMP address is the stream's key, with which anybody could publish.
+    """
+    return _ADDRESS.sub(_without_secrets, text)
+
+
+def _without_secrets(match: re.Match[str]) -> str:
+    scheme, rest = match["scheme"], match["rest"]
+    place, *query = re.split(r"[?#]", rest, maxsplit=1)
+    # A password may have slashes and a path may have an @: where in doubt more is hidden.
+    if "@" in rest:
+        place = re.split(r"[?#]", rest.rpartition("@")[2], maxsplit=1)[0]
+        place, query = f"[hidden]@{place}", query if "?" in rest.rpartition("@")[2] else []
+    parts = place.split("/")
+    if scheme.lower().startswith("rtmp") and len(parts) > 2:
+        place = "/".join([*parts[:2], "[hidden]"])
+    return f"{scheme}://{place}{'?[hidden]' if query else ''}"
 
 
 def cache_folder() -> Path:
