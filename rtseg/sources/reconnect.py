@@ -262,7 +262,9 @@ class Reconnecting:
             if anew and self._index >= 0:
                 self._counts["reconnects"] += 1
             connection.begun, connection.epoch = True, frame.epoch
-            self._untold += self._link.frame(self._clock())
+            if changes := self._link.frame(self._clock()):
+                self._untold += changes
+                self._control.notify_all()  # what is due now may be sooner than what it waits for
             self._index += 1
             pts = self._ticks(frame.pts, frame.time_base, arrived=frame.arrived, anew=anew)
             self._counts["dropped_by_source"] += self._newest is not None
