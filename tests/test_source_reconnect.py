@@ -52,7 +52,8 @@ def make(*sources: Any, **more: Any) -> tuple[Reconnecting, list[LinkChange]]:
         step = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(step, BaseException):
             raise step
-        return step() if callable(step) else step
+        made: Source = step() if callable(step) else step
+        return made
 
     changes: list[LinkChange] = []
     options: dict[str, Any] = {"backoff": QUICK, "changed": changes.append, **more}
@@ -89,7 +90,7 @@ def test_a_source_that_ends_is_opened_again_with_a_new_epoch_and_a_clock_that_gr
 
 @pytest.mark.parametrize("error", [SourceUnreadable("broken"), OSError("refused"), ValueError("?"), EOFError()])
 def test_no_class_of_error_ends_it(error: Exception) -> None:
-    source, changes = make(error, error, paced())
+    source, changes = make(error, error, paced(50))
     assert [frame.epoch for frame in take(source, 3)] == [0, 0, 0]
     assert [change.attempt for change in changes if change.state is LinkState.LOST] == [1, 2]
     assert "reconnects" not in source.counts
