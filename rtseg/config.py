@@ -18,6 +18,7 @@ from rtseg.errors import ConfigError
 from rtseg.registry import BUILTIN, Kind, entries
 from rtseg.sections import (
     BackgroundEffect,
+    CameraSource,
     DicomSource,
     ImageSink,
     ImageSource,
@@ -31,8 +32,10 @@ from rtseg.sections import (
     RecordSink,
     RefineFilter,
     SampleSource,
+    ScreenSource,
     Section,
     SmoothFilter,
+    StreamSource,
     SyntheticSource,
     VideoSink,
     VideoSource,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AnalyzerOptions",
     "BackgroundEffect",
+    "CameraSource",
     "Config",
     "DicomSource",
     "EffectOptions",
@@ -63,10 +67,12 @@ __all__ = [
     "RefineFilter",
     "RunOptions",
     "SampleSource",
+    "ScreenSource",
     "Section",
     "SinkOptions",
     "SmoothFilter",
     "SourceOptions",
+    "StreamSource",
     "SyntheticSource",
     "VideoSink",
     "VideoSource",
@@ -102,6 +108,9 @@ SourceOptions: TypeAlias = Annotated[
     | Annotated[ImageSource, Tag("images")]
     | Annotated[SyntheticSource, Tag("synthetic")]
     | Annotated[SampleSource, Tag("sample")]
+    | Annotated[StreamSource, Tag("stream")]
+    | Annotated[CameraSource, Tag("camera")]
+    | Annotated[ScreenSource, Tag("screen")]
     | Annotated[DicomSource, Tag("dicom")]
     | Annotated[NiftiSource, Tag("nifti")]
     | _Plugin,
@@ -193,6 +202,9 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("source", "images"): ImageSource,
     ("source", "synthetic"): SyntheticSource,
     ("source", "sample"): SampleSource,
+    ("source", "stream"): StreamSource,
+    ("source", "camera"): CameraSource,
+    ("source", "screen"): ScreenSource,
     ("source", "dicom"): DicomSource,
     ("source", "nifti"): NiftiSource,
     ("analyzer", "measure"): MeasureAnalyzer,

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import select
-import socket
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
+
+from ts_server import free_port
 
 PYTHON = Path("/usr/bin/python3")
 PICTURES = "videotestsrc is-live=true pattern={pattern} ! video/x-raw,width={width},height={height},framerate=25/1"
@@ -49,13 +52,6 @@ print("ready", flush=True)
 GLib.timeout_add_seconds(600, sys.exit)  # never longer than any test
 GLib.MainLoop().run()
 """
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def missing() -> str | None:
@@ -104,9 +100,15 @@ class RtspServer:
             assert process.stdout is not None
             process.stdout.close()
 
-    def stop(self, seconds: float = 0.0) -> Any:
-        """Frozen, connections open, as long as the block runs."""
-        return _frozen(self._process)
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Says nothing, with connections open, as long as the block runs."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
         self.start()
@@ -114,15 +116,3 @@ class RtspServer:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.kill()
-
-
-@contextlib.contextmanager
-def _frozen(process: subprocess.Popen[str] | None) -> Any:
-    import signal
-
-    assert process is not None
-    process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGCONT)

@@ -20,7 +20,7 @@ PROTOCOLS = {
     "sink": Sink,
 }
 # What a component is made from: a path, a card, a specification. Everything else is an option, by keyword only.
-SUBJECTS = {"path", "paths", "folder", "graph", "card", "engine", "paint", "spec", "background"}
+SUBJECTS = {"path", "url", "device", "paths", "folder", "graph", "card", "engine", "paint", "spec", "background"}
 
 
 EVERY_ENTRY = [(kind, name) for kind in KINDS for name in BUILTIN[kind]]

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import av
+from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from rtseg.errors import SourceStalled, SourceUnreadable
+from rtseg.errors import ConfigError, SourceStalled, SourceUnreadable
 from rtseg.sources.opening import check_refusal, check_size, decoder_options, video_of
 from rtseg.sources.planes import UPRIGHT, Orientation, PlaneReader, orientation_of, upright
 from rtseg.sources.timestamps import Monotonic
@@ -27,23 +28,30 @@ _RATES = 480
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What FFmpeg opens, its name without credentials, the format (None: what it finds), and FFmpeg's options."""
+    """What FFmpeg opens, its name without credentials, the format (None: what it finds), and FFmpeg's options.
+
+    advice: what to say of an error, by its number. endless: whether what has an end is refused, since it would be
+    read as fast as it comes and begun again.
+    """
 
     url: str
     name: str
     format: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    advice: Mapping[int, str] = field(default_factory=dict)
+    endless: bool = False
 
 
 class Connection:
-    """Frames of an address that is opened once. Raises SourceError; messages have no credentials."""
+    """Frames of an address that is opened once. Raises SourceError, and ConfigError for a recording where there must
+    be a stream; messages have no credentials."""
 
     live = True
 
     def __init__(
         self, address: Address, *, open_timeout: float, read_timeout: float, max_pixels: int, threads: int = 1
     ) -> None:
-        self._name, self._max_pixels = address.name, max_pixels
+        self._address, self._name, self._max_pixels = address, address.name, max_pixels
         self._counts: Counter[str] = Counter()
         self._closed = False
         self._patience = _PATIENCE * open_timeout
@@ -57,8 +65,9 @@ class Connection:
                 metadata_errors="replace",
             )
         except (av.error.FFmpegError, OSError, ValueError, RuntimeError, MemoryError) as error:
-            raise explained(error, address.name) from None
+            raise explained(error, address) from None
         try:
+            _check_endless(address, self._container)
             self._stream = stream = video_of(self._container, address.name)
             check_size(stream, address.name, max_pixels)
             context = stream.codec_context
@@ -137,7 +146,7 @@ class Connection:
             try:
                 packet = next(packets, None)
             except (av.error.FFmpegError, OSError) as error:
-                raise explained(error, self._name) from None
+                raise explained(error, self._address) from None
             if packet is None or self._closed:
                 return
             begun = begun or packet.is_keyframe or time.monotonic() > until
@@ -147,12 +156,18 @@ class Connection:
                 self._counts["skipped_packets"] += 1
 
 
-def explained(error: Exception, name: str) -> SourceUnreadable | SourceStalled:
+def _check_endless(address: Address, container: InputContainer) -> None:
+    if address.endless and container.duration:
+        raise ConfigError(f"{address.name} is a recording, not a live stream: download it and give the file")
+
+
+def explained(error: Exception, address: Address) -> SourceUnreadable | SourceStalled:
     """What FFmpeg said, without the address, which it repeats with its password."""
     if isinstance(error, av.error.ExitError):
-        return SourceStalled(f"{name} did not answer in time: is it running and can it be reached?")
+        return SourceStalled(f"{address.name} did not answer in time: is it running and can it be reached?")
+    number = getattr(error, "errno", None)
     reason = getattr(error, "strerror", None) or type(error).__name__
-    return SourceUnreadable(f"{name} cannot be read: {reason}")
+    return SourceUnreadable(f"{address.name} cannot be read: {address.advice.get(number or 0, reason)}")
 
 
 def _orientation(angle: int) -> Orientation:

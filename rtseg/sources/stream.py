@@ -45,7 +45,7 @@ class LiveVideo(Reconnecting):
     no credentials. Streams that begin in the middle are shown from their first key frame on.
 
     `counts` has also corrupt_packets, damaged_frames, repaired_timestamps and skipped_packets, before key frames.
-    Raises ConfigError for a scheme that there is not.
+    Raises ConfigError for a scheme that there is not, and for a recording (an MP4 on a web server).
     """
 
     def __init__(
@@ -116,4 +116,4 @@ def address_of(url: str, *, transport: Transport = "tcp", listen: bool = False) 
             options |= {"overrun_nonfatal": "1", "fifo_size": "50000"}
         case _:
             pass
-    return Address(url, name, only, options)
+    return Address(url, name, only, options, endless=scheme in ("http", "https"))
