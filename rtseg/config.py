@@ -18,6 +18,7 @@ from rtseg.errors import ConfigError
 from rtseg.registry import BUILTIN, Kind, entries
 from rtseg.sections import (
     BackgroundEffect,
+    CameraSource,
     DicomSource,
     ImageSink,
     ImageSource,
@@ -32,9 +33,11 @@ from rtseg.sections import (
     RecordSink,
     RefineFilter,
     SampleSource,
+    ScreenSource,
     Section,
     SmoothFilter,
     StreamSink,
+    StreamSource,
     SyntheticSource,
     VideoSink,
     VideoSource,
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AnalyzerOptions",
     "BackgroundEffect",
+    "CameraSource",
     "Config",
     "DicomSource",
     "EffectOptions",
@@ -66,11 +70,13 @@ __all__ = [
     "RefineFilter",
     "RunOptions",
     "SampleSource",
+    "ScreenSource",
     "Section",
     "SinkOptions",
     "SmoothFilter",
     "SourceOptions",
     "StreamSink",
+    "StreamSource",
     "SyntheticSource",
     "VideoSink",
     "VideoSource",
@@ -106,6 +112,9 @@ SourceOptions: TypeAlias = Annotated[
     | Annotated[ImageSource, Tag("images")]
     | Annotated[SyntheticSource, Tag("synthetic")]
     | Annotated[SampleSource, Tag("sample")]
+    | Annotated[StreamSource, Tag("stream")]
+    | Annotated[CameraSource, Tag("camera")]
+    | Annotated[ScreenSource, Tag("screen")]
     | Annotated[DicomSource, Tag("dicom")]
     | Annotated[NiftiSource, Tag("nifti")]
     | _Plugin,
@@ -199,6 +208,9 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("source", "images"): ImageSource,
     ("source", "synthetic"): SyntheticSource,
     ("source", "sample"): SampleSource,
+    ("source", "stream"): StreamSource,
+    ("source", "camera"): CameraSource,
+    ("source", "screen"): ScreenSource,
     ("source", "dicom"): DicomSource,
     ("source", "nifti"): NiftiSource,
     ("analyzer", "measure"): MeasureAnalyzer,

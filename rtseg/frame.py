@@ -175,9 +175,13 @@ class Frame:
 
     def arrived_at(self, seconds: float) -> Frame:
         """The same picture, had at another time of `time.monotonic()`."""
+        return self.at(arrived=seconds)
+
+    def at(self, **moment: Any) -> Frame:
+        """The same picture at another place of a stream: index, pts, time_base, duration, epoch or arrived."""
         if (picture := self.device) is not None:
-            return type(self).on_device(picture, **{**self._moment(), "arrived": seconds})
-        return replace(self, arrived=seconds)
+            return type(self).on_device(picture, **{**self._moment(), **moment})
+        return replace(self, **moment)
 
     def _moment(self) -> dict[str, Any]:
         names = (each.name for each in fields(self) if each.init)

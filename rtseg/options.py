@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from itertools import islice
 from os import PathLike
@@ -14,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from rtseg.config import (
     AnalyzerOptions,
     BackgroundEffect,
+    CameraSource,
     Config,
     DicomSource,
     EffectOptions,
@@ -26,9 +28,11 @@ from rtseg.config import (
     OverlayEffect,
     RecordSink,
     SampleSource,
+    ScreenSource,
     Section,
     SinkOptions,
     SourceOptions,
+    StreamSource,
     SyntheticSource,
     VideoSink,
     VideoSource,
@@ -77,12 +81,13 @@ def configure(
     """A run from options, over those of a file if there is one. Raises ConfigError.
 
     input: a video, a picture, a folder of pictures, a DICOM file or folder, a NIfTI file, "sample", "synthetic:GRAPH",
-    or a list of pictures. output: a
-    video, a folder, or a picture for a picture. overlay: "road", "all" or names joined by commas. filters: names
-    joined by commas, or "none". window: what of a scan is shown, "lung", "bone", "soft" or "CENTRE,WIDTH". measure: put
-    counts and areas into the records. hardware: what decodes a video, "none", "auto" or a device such as "cuda".
-    prompts: what a model that reads looks for, a list or joined by commas. threshold: 0 to 1, for its masks. Where
-    neither file nor options name a model it is "portrait", or "road" for an overlay without a background; where no
+    the address of a stream (rtsp://HOST/PATH), "camera", "camera:1", "/dev/video0", "screen", or a list of pictures.
+    output: a video, a folder, or a picture for a picture. overlay: "road", "all" or names joined by commas. filters:
+    names joined by commas, or "none". window: what of a scan is shown, "lung", "bone", "soft" or "CENTRE,WIDTH".
+    measure: put counts and areas into the records. hardware: what decodes a video, "none", "auto" or a device such as
+    "cuda". prompts: what a model that reads looks for, a list or joined by commas. threshold: 0 to 1, for its masks.
+    Where neither file nor options name a model it is "portrait", or "road" for an overlay without a background; where
+    no
     effect is named and there is an output, portrait blurs the background and any other model gets an overlay of all
     it knows.
     """
@@ -176,6 +181,8 @@ def _source_of(given: AnyPath | Sequence[AnyPath]) -> SourceOptions:
             raise ConfigError("the list of pictures is empty: give at least one")
         return ImageSource(paths=tuple(_path(path) for path in given))
     text = os.fspath(given)
+    if (live := _live_source_of(text)) is not None:
+        return live
     path = _path(text)
     if text.startswith("synthetic:"):
         return SyntheticSource(graph=text.removeprefix("synthetic:"))
@@ -188,6 +195,20 @@ def _source_of(given: AnyPath | Sequence[AnyPath]) -> SourceOptions:
     if path.is_dir() or path.suffix.lower() in PICTURES:
         return ImageSource(paths=(path,))
     return VideoSource(path=path)
+
+
+def _live_source_of(text: str) -> SourceOptions | None:
+    """A stream, a camera or the screen; one that cannot be opened at all is told at once."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
+        return StreamSource(url=text, attempts=1)
+    if re.fullmatch(r"/dev/video\d+", text):
+        return CameraSource(device=text, attempts=1)
+    word, _, which = text.partition(":")
+    if word == "camera" and not Path(text).exists():
+        return CameraSource(device=int(which) if which.isdecimal() else which or None, attempts=1)
+    if text == "screen" and not Path(text).exists():
+        return ScreenSource(attempts=1)
+    return None
 
 
 def _is_scan(path: Path) -> bool:

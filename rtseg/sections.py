@@ -66,6 +66,50 @@ class SampleSource(Section):
     seed: int | None = None
 
 
+Seconds: TypeAlias = Annotated[float, Field(gt=0)]
+
+
+class StreamSource(Section):
+    """Live video of the network; attempts: openings that may fail before the first frame, None for ever."""
+
+    type: Literal["stream"] = "stream"
+    url: str
+    transport: Literal["tcp", "udp"] | None = None
+    listen: bool | None = None
+    open_timeout: Seconds | None = None
+    read_timeout: Seconds | None = None
+    attempts: Positive | None = None
+    max_pixels: Positive | None = None
+    threads: Positive | None = None
+
+
+class CameraSource(Section):
+    """A camera, by number or name; size, rate and format are what is wanted of it."""
+
+    type: Literal["camera"] = "camera"
+    device: Annotated[int, Field(ge=0)] | str | None = None
+    size: tuple[Positive, Positive] | None = None
+    rate: Annotated[float, Field(gt=0)] | None = None
+    format: str | None = None
+    open_timeout: Seconds | None = None
+    read_timeout: Seconds | None = None
+    attempts: Positive | None = None
+
+
+class ScreenSource(Section):
+    """What the screen shows, or a part of it."""
+
+    type: Literal["screen"] = "screen"
+    display: str | None = None
+    size: tuple[Positive, Positive] | None = None
+    offset: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
+    rate: Annotated[float, Field(gt=0)] | None = None
+    cursor: bool | None = None
+    open_timeout: Seconds | None = None
+    read_timeout: Seconds | None = None
+    attempts: Positive | None = None
+
+
 Window: TypeAlias = Literal["lung", "bone", "soft"] | tuple[float, Annotated[float, Field(ge=1)]]
 
 

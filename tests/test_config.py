@@ -15,7 +15,11 @@ from rtseg.inference.engine import OrtEngine
 from rtseg.registry import BUILTIN, Entry, Kind
 
 # Constructor parameters that are no options but come from elsewhere, and options that choose a constructor.
-GIVEN = {("sink", "video"): {"info"}, ("source", "video"): {"on_device"}}
+GIVEN = {
+    ("sink", "video"): {"info"},
+    ("source", "video"): {"on_device"},
+    **{("source", name): {"backoff", "changed"} for name in ("stream", "camera", "screen")},
+}
 CHOOSING = {("effect", "overlay"): {"preset"}}
 
 
@@ -54,10 +58,10 @@ def test_what_is_not_set_is_left_to_the_component() -> None:
         ({"sauce": {}}, "sauce is an unknown key: allowed are source, model, filters"),
         (
             {"source": {"path": "a.mp4"}},
-            "source.type is missing: use one of video, images, synthetic, sample, dicom, nifti",
+            "source.type is missing: use one of video, images, synthetic, sample, stream",
         ),
         ({"source": {"type": "video"}}, "source.path is missing: it is required"),
-        ({"source": {"type": "vidoe"}}, "source.type = 'vidoe' is unknown: use one of dicom, images, nifti, sample"),
+        ({"source": {"type": "vidoe"}}, "source.type = 'vidoe' is unknown: use one of camera, dicom, images"),
         (
             {"source": {"type": "video", "path": "a", "strat": 1}},
             "source.strat = 1 is an unknown key: allowed are type",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from rtseg.cli.bench import bench
+from rtseg.cli.cameras import cameras
 from rtseg.cli.console import log_to_stderr
 from rtseg.cli.demo import demo
 from rtseg.cli.doctor import doctor
@@ -52,6 +53,7 @@ app.command("segment", epilog="Example: rtseg segment photos/ -o masks/ --model 
 app.command("serve", epilog="Example: rtseg serve --model portrait --model road --port 8000")(serve)
 app.add_typer(label, name="label")
 app.add_typer(models, name="models")
+app.command("cameras", epilog="Example: rtseg cameras --json")(cameras)
 app.command("doctor", epilog="Example: rtseg doctor --json")(doctor)
 app.command("bench", epilog="Example: rtseg bench sample -o out/bench")(bench)
 app.command("demo", epilog="Example: rtseg demo -o out/")(demo)

@@ -10,7 +10,8 @@ import typer
 Input: TypeAlias = Annotated[
     str,
     typer.Argument(
-        help="A video, a picture, a folder of pictures, a DICOM or NIfTI scan, 'sample', or 'synthetic:GRAPH'.",
+        help="A video, a picture, a folder of pictures, a DICOM or NIfTI scan, a stream (rtsp://...), 'camera', "
+        "'screen', 'sample', or 'synthetic:GRAPH'.",
         metavar="INPUT",
     ),
 ]

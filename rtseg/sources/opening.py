@@ -61,7 +61,7 @@ def open_media(path: Path, *, max_pixels: int, hardware: HWAccel | None = None) 
         raise SourceTooLarge(f"{path} asks for more memory than there is") from error
 
 
-def video_of(container: InputContainer, path: Path) -> VideoStream:
+def video_of(container: InputContainer, path: Path | str) -> VideoStream:
     """The stream that players would show; cover art is none. SourceUnreadable where there is none."""
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
@@ -73,13 +73,13 @@ def video_of(container: InputContainer, path: Path) -> VideoStream:
     return best
 
 
-def check_size(shown: VideoStream | av.VideoFrame, path: Path, max_pixels: int) -> None:
+def check_size(shown: VideoStream | av.VideoFrame, path: Path | str, max_pixels: int) -> None:
     """SourceTooLarge where a stream's header or a frame says so."""
     if shown.width * shown.height > max_pixels:
         raise _too_large(path, max_pixels, f"{shown.width}x{shown.height}")
 
 
-def check_refusal(error: Exception, stream: VideoStream, path: Path, max_pixels: int) -> None:
+def check_refusal(error: Exception, stream: VideoStream, path: Path | str, max_pixels: int) -> None:
     """SourceTooLarge where a decoder's error means that the size was over `decoder_options`."""
     if isinstance(error, av.error.ArgumentError) and not stream.width:
         raise _too_large(path, max_pixels, "larger than that") from error
@@ -90,7 +90,7 @@ def decoder_options(max_pixels: int) -> dict[str, str]:
     return {"max_pixels": str(max_pixels)}
 
 
-def _too_large(path: Path, max_pixels: int, size: str) -> SourceTooLarge:
+def _too_large(path: Path | str, max_pixels: int, size: str) -> SourceTooLarge:
     return SourceTooLarge(
         f"{path} is {size}: allowed are {max_pixels} pixels a picture; scale it down, or raise max_pixels"
     )
