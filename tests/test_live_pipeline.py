@@ -171,9 +171,9 @@ def test_a_wish_that_cannot_be_fulfilled_changes_nothing() -> None:
     with pytest.raises(Exception, match=r"missing\.png"):
         pipeline.change(pipeline.scene.changed({"background": "missing.png"}))
     with pytest.raises(ConfigError, match="hides nothing"):
-        pipeline.change(pipeline.scene.changed({"background": "none"}))
+        pipeline.change(pipeline.scene.changed({"background": "None"}))
     with pytest.raises(ConfigError, match="no transparency"):
-        pipeline.change(pipeline.scene.changed({"background": "transparent"}))
+        pipeline.change(pipeline.scene.changed({"background": " Transparent"}))
     assert pipeline.scene == Scene(background=GREEN)
     output = pipeline(in_a_room())
     assert output is not None

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from rtseg.build import build_effect
 from rtseg.cards import Card
-from rtseg.config import BackgroundEffect
+from rtseg.effects.background import parse_background
 from rtseg.errors import ConfigError
 from rtseg.options import configure
 from rtseg.sections import Section
-from rtseg.types import Effect
+from rtseg.types import Clear, Effect
 
 
 class Scene(Section):
@@ -54,11 +54,11 @@ def scene_effects(scene: Scene, card: Card) -> tuple[Effect, ...]:
     """
     if scene.background is None and scene.overlay is None:
         return ()
-    if scene.background == "transparent":
-        raise ConfigError("a stream has no transparency, its viewers would see the room: use a colour, such as #00b140")
+    if scene.background is not None:
+        match parse_background(scene.background):
+            case None:
+                raise ConfigError(f"background {scene.background!r} hides nothing: use blur, a colour, or leave it out")
+            case Clear():
+                raise ConfigError("a stream has no transparency, its viewers would see the room: use a colour")
     options = configure(model=card.name, background=scene.background, overlay=scene.overlay).effects or ()
-    if scene.hides and not any(isinstance(effect, BackgroundEffect) for effect in options):
-        raise ConfigError(
-            f"background {scene.background!r} hides nothing: use blur, a colour, a picture, or none at all"
-        )
     return tuple(build_effect(effect, card) for effect in options)
