@@ -45,6 +45,7 @@ from rtseg.config import (
 )
 from rtseg.engines import build_fused, build_segmenter, takes_device_frames, with_prompts
 from rtseg.errors import ConfigError, SourceUnreadable
+from rtseg.filters.cut import Cut
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.inference.engine import OrtEngine
 from rtseg.inference.scheduler import StreamEngine
@@ -144,9 +145,14 @@ def build_pipeline(
     filters = default_filters(card, alone=alone) if config.filters is None else config.filters
     effects = (default_effects(card) if pictures else ()) if config.effects is None else config.effects
     made = [build_effect(options, card) for options in effects]
+    shares = config.model.threshold, config.model.mask_threshold
+    cut = card.queries is None and shares != (None, None)  # queries decide by them themselves
     return Pipeline(
         build_segmenter(config.model, card, engine=engine, alone=alone),
-        filters=[_make("filter", f) for f in filters],
+        filters=[
+            *(_make("filter", f) for f in filters),
+            *([Cut(threshold=shares[0], mask_threshold=shares[1])] if cut else ()),
+        ],
         analyzers=[_make("analyzer", a) for a in config.analyzers],
         effects=made,
         adaptive=Adaptive() if config.model.adaptive else None,

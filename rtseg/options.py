@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from rtseg.cards import Task
 from rtseg.config import (
     AnalyzerOptions,
     BackgroundEffect,
@@ -72,19 +73,21 @@ def configure(
     window: str | None = None,
     measure: bool | None = None,
     prompts: str | Sequence[str] | None = None,
+    task: Task | None = None,
     threshold: float | None = None,
+    mask_threshold: float | None = None,
+    overlap_mask_area_threshold: float | None = None,
 ) -> Config:
     """A run from options, over those of a file if there is one. Raises ConfigError.
 
     input: a video, a picture, a folder of pictures, a DICOM file or folder, a NIfTI file, "sample", "synthetic:GRAPH",
-    or a list of pictures. output: a
-    video, a folder, or a picture for a picture. overlay: "road", "all" or names joined by commas. filters: names
-    joined by commas, or "none". window: what of a scan is shown, "lung", "bone", "soft" or "CENTRE,WIDTH". measure: put
-    counts and areas into the records. hardware: what decodes a video, "none", "auto" or a device such as "cuda".
-    prompts: what a model that reads looks for, a list or joined by commas. threshold: 0 to 1, for its masks. Where
-    neither file nor options name a model it is "portrait", or "road" for an overlay without a background; where no
-    effect is named and there is an output, portrait blurs the background and any other model gets an overlay of all
-    it knows.
+    or a list of pictures. output: a video, a folder, or a picture for a picture. overlay: "road", "all" or names joined
+    by commas. filters: names joined by commas, or "none". window: what of a scan is shown, "lung", "bone", "soft" or
+    "CENTRE,WIDTH". measure: put counts and areas into the records. hardware: what decodes a video, "none", "auto" or a
+    device such as "cuda". prompts: what a model that reads looks for, a list or joined by commas. task, threshold,
+    mask_threshold, overlap_mask_area_threshold: as in `rtseg.segment`. Where neither file nor options name a model it
+    is "portrait", or "road" for an overlay without a background; where no effect is named and there is an output,
+    portrait blurs the background and any other model gets an overlay of all it knows.
     """
     base = config if isinstance(config, Config) else Config() if config is None else read_config(config)
     source = _through(window, _decoded_on(hardware, _source(base.source, input, start, end)))
@@ -104,7 +107,10 @@ def configure(
             focus=focus,
             fused=fused,
             prompts=_split(prompts) if isinstance(prompts, str) else prompts if prompts is None else tuple(prompts),
+            task=task,
             threshold=threshold,
+            mask_threshold=mask_threshold,
+            overlap_mask_area_threshold=overlap_mask_area_threshold,
         ),
         filters=None if filters is None else _filters(filters),
         analyzers=_analyzers(base, measure),

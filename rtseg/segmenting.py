@@ -10,19 +10,19 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike, fspath
-from typing import Any, Literal, TypeAlias, assert_never
+from typing import Any, assert_never
 
 import cv2
 import numpy as np
 
 from rtseg import registry, store
 from rtseg.build import default_filters
-from rtseg.cards import Card, CardInput
+from rtseg.cards import Card, CardInput, Task
 from rtseg.config import ModelOptions
 from rtseg.engines import build_engine, build_segmenter
-from rtseg.errors import ConfigError, InferenceFailed, ModelRejected
+from rtseg.errors import InferenceFailed, ModelRejected
+from rtseg.families import check_asked, with_asked
 from rtseg.inference.engine import OrtEngine
 from rtseg.layouts import changed, find_layout
 from rtseg.loading import MAX_PIXELS, Picture, load_picture
@@ -34,32 +34,6 @@ from rtseg.segments import ImageSegment, Segments
 from rtseg.types import Frame, Instances, Panoptic, Regions, Segmentation, Semantic
 
 __all__ = ["ImageSegmenter", "segment"]
-
-Task: TypeAlias = Literal["semantic", "instance", "panoptic"]
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """What a family can be asked for: its tasks, the usual one first, and the options that mean something to it."""
-
-    tasks: tuple[Task, ...]
-    options: frozenset[str] = frozenset()
-
-
-QUERY_OPTIONS = frozenset({"threshold", "mask_threshold", "overlap_mask_area_threshold"})
-"""What the "queries" family decides its segments by; its card has the usual values."""
-
-FAMILIES: Mapping[str, Family] = {
-    "semantic": Family(("semantic",), frozenset({"probabilities"})),
-    "regions": Family(("semantic",), frozenset({"threshold", "mask_threshold"})),
-    "touching": Family(("instance",), frozenset({"threshold", "mask_threshold"})),
-    "yolo": Family(("instance",), frozenset({"threshold"})),
-    "yolox": Family(("instance",), frozenset({"threshold"})),
-    "queries": Family(("semantic", "instance", "panoptic"), QUERY_OPTIONS),
-    "recurrent": Family(("semantic",), frozenset({"threshold", "mask_threshold"})),
-    "prompted": Family(("semantic",), frozenset({"threshold", "mask_threshold", "prompts"})),
-}
-"""A test holds it against the families of cards."""
 
 
 def segment(
@@ -148,10 +122,7 @@ class ImageSegmenter:
             "mask_threshold": mask_threshold,
             "overlap_mask_area_threshold": overlap_mask_area_threshold,
         }
-        self._check(task, {**shares, "prompts": prompts, "probabilities": probabilities or None})
-        for option, value in shares.items():
-            if value is not None and not 0 <= value <= 1:
-                raise ConfigError(f"{option} must be from 0 to 1, not {value}")
+        check_asked(self.card, task, {**shares, "prompts": prompts, "probabilities": probabilities or None})
         picture = load_picture(image, allow_urls=allow_urls, max_pixels=max_pixels)
         if self._exact is not None:
             with self._lock:
@@ -171,16 +142,6 @@ class ImageSegmenter:
         if self._resizing is None or self._resizing.plain_size != self.card.input.size:
             return frame
         return frame.with_resized(self._resizing.resized(picture, self.card.input.size))
-
-    def _check(self, task: Task | None, given: Mapping[str, object]) -> None:
-        family = FAMILIES[self.card.family]
-        model = f"model {self.card.name!r} (family {self.card.family!r})"
-        if task is not None and task not in family.tasks:
-            raise ConfigError(f"{model} has no task {task!r}: it does {', '.join(family.tasks)}")
-        for option, value in given.items():
-            if value is not None and option not in family.options:
-                has = ", ".join(sorted(family.options)) or "none"
-                raise ConfigError(f"{model} has no option {option}: leave it out (it has {has})")
 
     def _classes(self, scores: F32, size: tuple[int, int], probabilities: bool) -> Segments:
         """The best class a pixel of the picture: scores are enlarged first, as transformers does."""
@@ -275,9 +236,10 @@ class _Inexact:
 
     def ask(self, task: Task | None, prompts: Sequence[str] | None, shares: Mapping[str, float | None]) -> None:
         """What the next pictures are looked through for; what is None is as the card says."""
-        if (usual := self._card.queries) is not None:
-            given = {name: value for name, value in {"task": task, **shares}.items() if value is not None}
-            if (asked := usual.model_copy(update={"resolution": "frame", **given})) != self._asked:
+        if self._card.queries is not None:
+            asked = with_asked(self._card, task, shares).queries
+            assert asked is not None
+            if (asked := asked.model_copy(update={"resolution": "frame"})) != self._asked:
                 card = self._card.model_copy(update={"queries": asked})
                 self._segmenter = build_segmenter(self._options, card, engine=self._engine, alone=True)
                 self._asked = asked

@@ -15,6 +15,7 @@ from rtseg.build import Job, build
 from rtseg.cards import Card
 from rtseg.config import Config, ModelOptions
 from rtseg.engines import build_engine
+from rtseg.families import QUERY_OPTIONS
 from rtseg.inference.engine import OrtEngine
 from rtseg.inference.pool import usual_lanes
 from rtseg.inference.scheduler import BUCKETS, GATHER, Scheduler
@@ -84,7 +85,7 @@ def open_streams(
         jobs = []
         for place, config in enumerate(configs):
             own = dict.fromkeys(
-                ("adaptive", "focus", "fused", "threshold")
+                ("adaptive", "focus", "fused", "task", *QUERY_OPTIONS)
             )  # what differs between streams of a network
             network = config.model.model_copy(update=own)
             if network not in known:

@@ -15,12 +15,15 @@ from rtseg.cli.options import (
     Hardware,
     Input,
     Json,
+    MaskThreshold,
     Model,
+    OverlapThreshold,
     Overlay,
     Prompts,
     Providers,
     Quiet,
     Start,
+    Task,
     Threads,
     Threshold,
     names_of,
@@ -81,7 +84,10 @@ def run(
         bool | None, typer.Option("--measure", help="Put counts and areas of what is found into the records.")
     ] = None,
     prompts: Prompts = None,
+    task: Task = None,
     threshold: Threshold = None,
+    mask_threshold: MaskThreshold = None,
+    overlap_mask_area_threshold: OverlapThreshold = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -117,7 +123,10 @@ def run(
             window=window,
             measure=measure,
             prompts=prompts,
+            task=task,
             threshold=threshold,
+            mask_threshold=mask_threshold,
+            overlap_mask_area_threshold=overlap_mask_area_threshold,
         )
     )
     stats, code = run_job(job, quiet=quiet or json)

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rtseg.cli.options import Filters, Json, Model, Prompts, Providers, Quiet, Threads, Threshold, names_of
+from rtseg.cli.options import (
+    Filters,
+    Json,
+    MaskThreshold,
+    Model,
+    OverlapThreshold,
+    Prompts,
+    Providers,
+    Quiet,
+    Task,
+    Threads,
+    Threshold,
+    names_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +36,10 @@ def segment(
     providers: Providers = None,
     threads: Threads = None,
     prompts: Prompts = None,
+    task: Task = None,
     threshold: Threshold = None,
+    mask_threshold: MaskThreshold = None,
+    overlap_mask_area_threshold: OverlapThreshold = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -46,7 +62,10 @@ def segment(
         providers=names_of(providers),
         threads=threads,
         prompts=prompts,
+        task=task,
         threshold=threshold,
+        mask_threshold=mask_threshold,
+        overlap_mask_area_threshold=overlap_mask_area_threshold,
     )
     lines = _Lines()
     job = build(config, more_sinks=(lines,) if json else ())
