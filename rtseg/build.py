@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
@@ -48,13 +48,15 @@ from rtseg.errors import ConfigError, SourceUnreadable
 from rtseg.filters.cut import Cut
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.inference.engine import OrtEngine
-from rtseg.inference.scheduler import StreamEngine
 from rtseg.pipeline import Pipeline
 from rtseg.registry import Kind
 from rtseg.runner import Policy, run
 from rtseg.segmenters import BoundEngine
 from rtseg.stats import Stats
 from rtseg.types import Colour, Effect, Frame, Picture, Sink, Size, Source
+
+if TYPE_CHECKING:
+    from rtseg.inference.scheduler import StreamEngine
 
 log = logging.getLogger(__name__)
 
