@@ -99,10 +99,18 @@ class Job:
         return [note for sink in self.sinks for note in getattr(sink, "notes", ())]
 
 
-def build(config: Config, *, more_sinks: Sequence[Sink] = (), engine: StreamEngine | None = None) -> Job:
+def build(
+    config: Config,
+    *,
+    more_sinks: Sequence[Sink] = (),
+    engine: StreamEngine | None = None,
+    pipeline: Pipeline | None = None,
+    source: Source | None = None,
+) -> Job:
     """Make everything that `config` names; `more_sinks` get the outputs too.
 
-    engine: of `rtseg.streams`, in place of one of its own: the job closes it.
+    engine: of `rtseg.streams`, in place of one of its own: the job closes it. pipeline, source: in place of those that
+    `config` names.
 
     Raises ConfigError, DependencyMissing, and what models, sources and sinks raise for files they cannot use;
     what was opened before the error is closed.
@@ -117,9 +125,12 @@ def build(config: Config, *, more_sinks: Sequence[Sink] = (), engine: StreamEngi
         pictures = bool(more_sinks) or any(not isinstance(sink, MaskSink | RecordSink) for sink in config.sinks)
         # Held until the source has its own: FFmpeg must be on a GPU before ONNX Runtime is.
         reserved = _reserve(config)
-        plain = build_pipeline(config, card=card, pictures=pictures, engine=engine)
-        pipeline = build_fused(config.model, card, plain) if engine is None else plain
-        source = build_source(config.source, on_device=takes_device_frames(pipeline))
+        made: Pipeline | FusedPipeline | None = pipeline
+        if made is None:
+            plain = build_pipeline(config, card=card, pictures=pictures, engine=engine)
+            made = build_fused(config.model, card, plain) if engine is None else plain
+        if source is None:
+            source = build_source(config.source, on_device=takes_device_frames(made))
         del reserved
         opened.callback(source.close)
         files = _files(config, source)
@@ -132,7 +143,7 @@ def build(config: Config, *, more_sinks: Sequence[Sink] = (), engine: StreamEngi
             opened.callback(sink.close)
             sinks.append(sink)
         opened.pop_all()
-    return Job(source, pipeline, tuple(sinks), card, config.run.policy, engine)
+    return Job(source, made, tuple(sinks), card, config.run.policy, engine)
 
 
 def build_pipeline(
@@ -158,6 +169,7 @@ def build_pipeline(
         analyzers=[_make("analyzer", a) for a in config.analyzers],
         effects=made,
         adaptive=Adaptive() if config.model.adaptive else None,
+        **({"hold": 0} if alone else {}),  # the mask of another picture is none of this one
     )
 
 

@@ -187,13 +187,18 @@ def _source_of(given: AnyPath | Sequence[AnyPath]) -> SourceOptions:
         return SyntheticSource(graph=text.removeprefix("synthetic:"))
     if text == "sample" and not path.exists():
         return SampleSource()
-    if text.lower().endswith((".nii", ".nii.gz")):
-        return NiftiSource(path=path)
-    if _is_scan(path):
-        return DicomSource(path=path)
+    if (scan := scan_at(path)) is not None:
+        return scan
     if path.is_dir() or path.suffix.lower() in PICTURES:
         return ImageSource(paths=(path,))
     return VideoSource(path=path)
+
+
+def scan_at(path: Path) -> DicomSource | NiftiSource | None:
+    """The source of a scan; None for anything else."""
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        return NiftiSource(path=path)
+    return DicomSource(path=path) if _is_scan(path) else None
 
 
 def _is_scan(path: Path) -> bool:

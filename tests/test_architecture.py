@@ -40,6 +40,7 @@ LAYERS: list[set[str]] = [
     {"options", "build"},
     {"streams"},
     {"api", "segmenting", "doctor"},
+    {"stills"},
     {"service", "train", "evaluate", "labels", "bench"},
     {"cli"},
 ]

@@ -47,6 +47,10 @@ Task: TypeAlias = Annotated[
     Literal["semantic", "instance", "panoptic"] | None,
     typer.Option(help="What is made of the picture: semantic, instance or panoptic; usually what the model does."),
 ]
+Window: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="What of a scan is shown: lung, bone, soft, or CENTRE,WIDTH.", metavar="WINDOW"),
+]
 Filters: TypeAlias = Annotated[
     str | None,
     typer.Option(help="What improves masks: smooth, refine, both joined by a comma, or none.", metavar="NAMES"),

@@ -26,6 +26,7 @@ from rtseg.cli.options import (
     Task,
     Threads,
     Threshold,
+    Window,
     names_of,
 )
 
@@ -76,10 +77,7 @@ def run(
         typer.Option(help="Make whole frames by one graph; by default where the network runs on a GPU."),
     ] = None,
     hardware: Hardware = None,
-    window: Annotated[
-        str | None,
-        typer.Option(help="What of a scan is shown: lung, bone, soft, or CENTRE,WIDTH.", metavar="WINDOW"),
-    ] = None,
+    window: Window = None,
     measure: Annotated[
         bool | None, typer.Option("--measure", help="Put counts and areas of what is found into the records.")
     ] = None,

@@ -38,7 +38,7 @@ class Cut:
     def _regions(self, found: Regions) -> Regions:
         scores = [segment["score"] for segment in found.segments()]
         kept = [self._threshold is None or (score or 0.0) >= self._threshold for score in scores]
-        masks = self._solid(found.probabilities)
+        masks = solid(found.probabilities, self._mask_threshold)
         if not all(kept):
             masks = masks * np.array(kept, np.uint8)[:, None, None]
         left = tuple(score if keep else None for score, keep in zip(scores, kept, strict=True))
@@ -50,15 +50,17 @@ class Cut:
         ids = found.track_ids
         return replace(
             found,
-            masks=self._solid(found.masks[kept]),
+            masks=solid(found.masks[kept], self._mask_threshold),
             boxes=found.boxes[kept],
             labels=found.labels[kept],
             scores=found.scores[kept],
             track_ids=None if ids is None else ids[kept],
         )
 
-    def _solid(self, masks: U8) -> U8:
-        if self._mask_threshold is None:
-            return masks
-        # Compared in float: no level stands for 0.5 of 255.
-        return np.negative((masks > 255.0 * self._mask_threshold).view(np.uint8))
+
+def solid(masks: U8, mask_threshold: float | None) -> U8:
+    """255 for what is over the threshold (0..1), 0 for the rest; the masks themselves where there is none."""
+    if mask_threshold is None:
+        return masks
+    # Compared in float: no level stands for 0.5 of 255.
+    return np.negative((masks > 255.0 * mask_threshold).view(np.uint8))
