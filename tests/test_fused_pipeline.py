@@ -205,6 +205,37 @@ def test_classes_come_as_a_map_of_them(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.segmentation.labels, expected.segmentation.labels)
     assert len(np.unique(found.segmentation.labels)) == 3
     assert not fused.counts
+    for ours, theirs in zip(found.picture.planes, expected.picture.planes, strict=True):
+        assert np.abs(ours.astype(int) - theirs).max() <= 2
+
+
+@pytest.mark.parametrize(("lines", "levels"), [((), 2), (("green",), 6)])
+def test_some_classes_and_a_line_are_drawn_in_a_graph_as_without(
+    tmp_path: Path, lines: tuple[str, ...], levels: int
+) -> None:
+    """Beside a class that is not shown the tint fades without a fringe; a line's steep ramp multiplies a level."""
+    path = save(
+        tmp_path / "largest.onnx",
+        [helper.make_node("Identity", ["image"], ["scores"])],
+        inputs=[("image", (1, 3, 48, 64))],
+        outputs=[("scores", (1, 3, 48, 64))],
+    )
+    card = Card.model_validate(
+        {
+            "name": "largest", "description": "the greatest colour", "family": "semantic", "file": path.name,
+            "sha256": store.sha256_of(path), "licence": "CC0-1.0", "source": "a test",
+            "names": ("red", "green", "blue"), "input": {"name": "image", "size": (64, 48)},
+            "outputs": [{"name": "scores"}],
+        }
+    )  # fmt: skip
+    card._folder = tmp_path
+    effect = Overlay(legend=False, names=["green", "red"], lines=lines, palette={"red": "#ff0000"})
+    stands_for = Pipeline(build_segmenter(ModelOptions(name="largest"), card), effects=[effect])
+    (frame,) = frames(1)
+    found, expected = FusedPipeline(card, stands_for, OrtEngine)(frame), stands_for(frame)
+    for ours, theirs, plain in zip(found.picture.planes, expected.picture.planes, frame.planes, strict=True):
+        assert np.abs(ours.astype(int) - theirs).max() <= levels
+        assert np.abs(ours.astype(int) - plain).max() > 10
 
 
 def test_a_network_that_gives_infinity_is_found_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
