@@ -255,7 +255,8 @@ class Analyzer(Protocol):
 
 @runtime_checkable
 class Effect(Protocol):
-    """Turns results into layers, bottom first. A pure function of its arguments but for cached pictures."""
+    """Turns results into layers, bottom first. A pure function of its arguments but for cached pictures and for what
+    keeps its place, such as a tag."""  # fmt: skip
 
     def __call__(
         self, frame: Frame, segmentation: Segmentation, observations: Sequence[Observation], /

@@ -11,7 +11,7 @@ import numpy as np
 from rtseg.cards import Card
 from rtseg.effects.legend import Legend
 from rtseg.effects.selection import check_names, select
-from rtseg.effects.tags import tags
+from rtseg.effects.tags import Tags
 from rtseg.effects.tints import Tint, Tinter
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8, as_u8
@@ -51,7 +51,7 @@ class Overlay:
 
     names: what to show, default all. palette: colours as `#rrggbb` or RGB, such as a card's; names without one
     get a stable colour (`palette_for`). opacity: 0..1, how much of the frame the tint hides. lines: names drawn
-    thin, crisp and nearly opaque. tags: names and scores beside instances (see `tags`), in place of the legend where
+    thin, crisp and nearly opaque. tags: names and scores beside instances (see `Tags`), in place of the legend where
     the result has instances. partial: names that the model lacks are left out, as long as it has one.
     Raises ConfigError at the first frame for names that the model does not have.
     """
@@ -74,7 +74,7 @@ class Overlay:
         self._opacity = opacity
         self._lines = frozenset(lines)
         self._partial = partial
-        self._tags = tags
+        self._tags = Tags() if tags else None
         self._legend = Legend() if legend else None
         self._styled: tuple[str, ...] | None = None
         self._styles: dict[str, _Style] = {}
@@ -102,8 +102,8 @@ class Overlay:
         masks = select(segmentation, tuple(styles)) if styles else {}
         layers += [Layer(_tint(mask, styles[name]), styles[name].paint) for name, mask in masks.items()]
         swatches = {name: style.paint.rgb for name, style in self._styles.items()}
-        if self._tags and isinstance(segmentation, Instances):
-            layers += tags(frame, segmentation, swatches)
+        if self._tags is not None and isinstance(segmentation, Instances):
+            layers += self._tags(frame, segmentation, swatches)
         elif self._legend is not None and (box := self._legend(frame, swatches)):
             layers.append(box)
         return layers
