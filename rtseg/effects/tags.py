@@ -9,7 +9,7 @@ import numpy as np
 
 from rtseg.ops.arrays import F32, U8, as_f32, as_u8
 from rtseg.ops.palette import RGB
-from rtseg.ops.text import rounded_box_alpha, text_alpha
+from rtseg.ops.text import LEAST_ROWS, rounded_box_alpha, shortened, text_alpha
 from rtseg.types import Box, Frame, Instances, Layer, Size, Solid
 
 MOST = 20
@@ -19,8 +19,6 @@ Side: TypeAlias = Literal["above", "below", "inside", "right"]
 SIDES: tuple[Side, ...] = ("above", "below", "inside", "right")
 """Where a tag may stand, the usual place first."""
 
-_LETTERS = 22
-_SMALLEST = 11  # rows of text; under this nobody reads it
 _OPACITY = 0.85
 _INK: RGB = (255, 255, 255)
 _DARK: RGB = (16, 18, 20)
@@ -69,13 +67,12 @@ class Tags:
         former = self._former(found, named)
         scores = found.scores.tolist()
         turns = sorted(named, key=lambda i: (-scores[i] - (_CALM if i in former else 0.0), i))[:MOST]
-        text = max(_SMALLEST, round(0.025 * frame.size.height))
+        text = max(LEAST_ROWS, round(0.025 * frame.size.height))
         tags: list[_Tag] = []
         shown: list[_Shown] = []
         for index in turns:
             name = found.names[found.labels[index]]
-            short = name if len(name) <= _LETTERS else name[: _LETTERS - 3] + "..."
-            letters, pad = text_alpha(f"{short} {100 * scores[index]:.0f} %", text), round(0.35 * text)
+            letters, pad = text_alpha(f"{shortened(name)} {100 * scores[index]:.0f} %", text), round(0.35 * text)
             size = (letters.shape[1] + 2 * pad, text + pad)
             taken = [tag.box for tag in tags]
             for side, box in _places(found.boxes[index], size, frame.size, former.get(index)):
