@@ -166,12 +166,13 @@ class ImageSegmenter:
                 scores = self._exact.scores(picture)
             return Semantic(self._best(scores, size), self.card.names, 0, size)
         found = self._inexactly(picture, task, prompts, shares)
-        if isinstance(found, Regions | Instances) and threshold is not None and self.card.queries is None:
-            found = Cut(threshold=threshold)(Frame.from_rgb(picture), found)
-        match found:
+        if self.card.queries is not None:
+            return found  # thresholds were the network's own
+        # Scores are those of the masks as the network gave them, before they are enlarged and cut.
+        match found := Cut(threshold=threshold)(Frame.from_rgb(picture), found):
             case Regions():
                 return replace(found, probabilities=solid(_enlarged(found.probabilities, size), mask_threshold))
-            case Instances() if mask_threshold is not None and self.card.queries is None:
+            case Instances() if mask_threshold is not None:
                 return replace(found, masks=solid(_enlarged(found.masks, size), mask_threshold))
             case _:
                 return found
@@ -220,9 +221,8 @@ class ImageSegmenter:
             case Regions() if cut is None:
                 mask = functools.partial(enlarge, size=size)
             case Regions() | Instances():
-                # Compared in float: no level stands for 0.5 of 255.
-                limit = 255.0 * (0.5 if cut is None else cut)
-                mask = lambda small: _hard(enlarge(small, size) > limit)  # noqa: E731
+                limit = 0.5 if cut is None else cut
+                mask = lambda small: solid(enlarge(small, size), limit)  # noqa: E731
             case Semantic() | Panoptic():
                 mask = lambda small: as_u8(cv2.resize(small, size, interpolation=cv2.INTER_NEAREST))  # noqa: E731
             case _:

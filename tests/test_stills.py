@@ -55,9 +55,12 @@ def test_a_class_map_is_that_of_the_exact_path(rtseg: Rtseg, photos: list[Path],
 @pytest.mark.parametrize("options", [{}, {"mask_threshold": 0.5}, {"threshold": 1.0}])
 def test_a_matte_is_that_of_segment(rtseg: Rtseg, photos: list[Path], tmp_path: Path, options: Any) -> None:
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
-    assert rtseg("segment", *photos, "-o", tmp_path / "masks", *words).code == 0
-    for photo in photos:
+    told = rtseg("segment", *photos, "-o", tmp_path / "masks", *words, "--json")
+    assert told.code == 0
+    for photo, line in zip(photos, told.out.splitlines(), strict=True):
         found = api.segment(photo, **options)
+        scores = [segment["score"] for segment in json.loads(line)["segments"]]
+        assert scores == pytest.approx([segment["score"] for segment in found], abs=1e-4)
         mask = read(tmp_path / "masks" / f"{photo.stem}.png")
         np.testing.assert_array_equal(mask, np.asarray(found[0]["mask"]) if found else np.zeros_like(mask))
         assert bool(found) == ("threshold" not in options)
