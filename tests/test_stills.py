@@ -107,6 +107,23 @@ def test_slices_of_a_scan_are_numbered_and_answered_as_pictures(rtseg: Rtseg, tm
     assert (several.code, "is a scan: give it alone" in several.error()) == (2, True)
 
 
+def test_a_broken_slice_is_named_and_the_others_are_done(rtseg: Rtseg, tmp_path: Path) -> None:
+    pytest.importorskip("pydicom", reason="scans are in rtseg[medical]")
+    from scans import write_dicom
+
+    series = tmp_path / "series"
+    series.mkdir()
+    for number in range(3):
+        pixels = np.full((24, 20), 40 * number + 20, np.uint8)
+        write_dicom(series / f"{number}.dcm", pixels, InstanceNumber=number)
+    whole = (series / "1.dcm").read_bytes()
+    (series / "1.dcm").write_bytes(whole[:-200])
+    told = rtseg("segment", series, "-o", tmp_path / "masks", "--model", make_folder(tmp_path / "model"))
+    assert told.code == 7
+    assert "1.dcm" in told.err
+    assert len(list((tmp_path / "masks").iterdir())) == 2
+
+
 def test_frames_carry_the_pixels_that_pil_decoded(photos: list[Path]) -> None:
     for frame, photo in zip(StillFiles(photos), photos, strict=True):
         np.testing.assert_array_equal(frame.resized(frame.size), np.asarray(Image.open(photo)))
