@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 
 from rtseg.build import build, build_pipeline
+from rtseg.cards import Task
 from rtseg.config import Config
 from rtseg.options import configure
 from rtseg.pipeline import Pipeline
@@ -38,7 +39,10 @@ def run(
     window: str | None = None,
     measure: bool | None = None,
     prompts: str | Sequence[str] | None = None,
+    task: Task | None = None,
     threshold: float | None = None,
+    mask_threshold: float | None = None,
+    overlap_mask_area_threshold: float | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[Stats], None] | None = None,
 ) -> Stats:
@@ -47,7 +51,8 @@ def run(
     input: a video, a picture, a folder of pictures, a list of pictures, a DICOM file or folder, a NIfTI file, "sample"
     or "synthetic:GRAPH". output: a video, a folder for pictures, or a picture. start, end: in seconds. stop: set it to
     end early with whole files.
-    progress: called about five times a second.
+    progress: called about five times a second. task, threshold, mask_threshold, overlap_mask_area_threshold: of the
+    segments, as in `rtseg.segment`; an option that the model's family does not have is a ConfigError.
 
     Raises `RtsegError` of the kind that fits. What could be mended is no error: `Stats.status` is then "partial",
     and `Stats.counts` says what was lost.
@@ -74,7 +79,10 @@ def run(
         window=window,
         measure=measure,
         prompts=prompts,
+        task=task,
         threshold=threshold,
+        mask_threshold=mask_threshold,
+        overlap_mask_area_threshold=overlap_mask_area_threshold,
     )
     return build(configured).run(stop=stop, progress=progress)
 
@@ -88,8 +96,13 @@ def load_pipeline(
     filters: str | None = None,
     providers: Sequence[str] | None = None,
     threads: int | None = None,
+    adaptive: bool | None = None,
+    focus: bool | None = None,
     prompts: str | Sequence[str] | None = None,
+    task: Task | None = None,
     threshold: float | None = None,
+    mask_threshold: float | None = None,
+    overlap_mask_area_threshold: float | None = None,
 ) -> Pipeline:
     """A pipeline for frames of one's own: call it with a `Frame`, it gives an `Output`.
 
@@ -105,7 +118,12 @@ def load_pipeline(
         filters=filters,
         providers=providers,
         threads=threads,
+        adaptive=adaptive,
+        focus=focus,
         prompts=prompts,
+        task=task,
         threshold=threshold,
+        mask_threshold=mask_threshold,
+        overlap_mask_area_threshold=overlap_mask_area_threshold,
     )
     return build_pipeline(configured, pictures=False)

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
@@ -45,15 +45,18 @@ from rtseg.config import (
 )
 from rtseg.engines import build_fused, build_segmenter, takes_device_frames, with_prompts
 from rtseg.errors import ConfigError, SourceUnreadable
+from rtseg.filters.cut import Cut
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.inference.engine import OrtEngine
-from rtseg.inference.scheduler import StreamEngine
 from rtseg.pipeline import Pipeline
 from rtseg.registry import Kind
 from rtseg.runner import Policy, run
 from rtseg.segmenters import BoundEngine
 from rtseg.stats import Stats
 from rtseg.types import Colour, Effect, Frame, Picture, Sink, Size, Source
+
+if TYPE_CHECKING:
+    from rtseg.inference.scheduler import StreamEngine
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +99,18 @@ class Job:
         return [note for sink in self.sinks for note in getattr(sink, "notes", ())]
 
 
-def build(config: Config, *, more_sinks: Sequence[Sink] = (), engine: StreamEngine | None = None) -> Job:
+def build(
+    config: Config,
+    *,
+    more_sinks: Sequence[Sink] = (),
+    engine: StreamEngine | None = None,
+    pipeline: Pipeline | None = None,
+    source: Source | None = None,
+) -> Job:
     """Make everything that `config` names; `more_sinks` get the outputs too.
 
-    engine: of `rtseg.streams`, in place of one of its own: the job closes it.
+    engine: of `rtseg.streams`, in place of one of its own: the job closes it. pipeline, source: in place of those that
+    `config` names.
 
     Raises ConfigError, DependencyMissing, and what models, sources and sinks raise for files they cannot use;
     what was opened before the error is closed.
@@ -114,9 +125,12 @@ def build(config: Config, *, more_sinks: Sequence[Sink] = (), engine: StreamEngi
         pictures = bool(more_sinks) or any(not isinstance(sink, MaskSink | RecordSink) for sink in config.sinks)
         # Held until the source has its own: FFmpeg must be on a GPU before ONNX Runtime is.
         reserved = _reserve(config)
-        plain = build_pipeline(config, card=card, pictures=pictures, engine=engine)
-        pipeline = build_fused(config.model, card, plain) if engine is None else plain
-        source = build_source(config.source, on_device=takes_device_frames(pipeline))
+        made: Pipeline | FusedPipeline | None = pipeline
+        if made is None:
+            plain = build_pipeline(config, card=card, pictures=pictures, engine=engine)
+            made = build_fused(config.model, card, plain) if engine is None else plain
+        if source is None:
+            source = build_source(config.source, on_device=takes_device_frames(made))
         del reserved
         opened.callback(source.close)
         files = _files(config, source)
@@ -129,7 +143,7 @@ def build(config: Config, *, more_sinks: Sequence[Sink] = (), engine: StreamEngi
             opened.callback(sink.close)
             sinks.append(sink)
         opened.pop_all()
-    return Job(source, pipeline, tuple(sinks), card, config.run.policy, engine)
+    return Job(source, made, tuple(sinks), card, config.run.policy, engine)
 
 
 def build_pipeline(
@@ -149,13 +163,18 @@ def build_pipeline(
     filters = default_filters(card, alone=alone) if config.filters is None else config.filters
     effects = (default_effects(card) if pictures else ()) if config.effects is None else config.effects
     made = [build_effect(options, card) for options in effects]
+    shares = config.model.threshold, config.model.mask_threshold
+    cut = card.queries is None and shares != (None, None)  # queries decide by them themselves
     return Pipeline(
         build_segmenter(config.model, card, engine=engine, alone=alone),
-        filters=[_make("filter", f) for f in filters],
+        filters=[
+            *(_make("filter", f) for f in filters),
+            *([Cut(threshold=shares[0], mask_threshold=shares[1])] if cut else ()),
+        ],
         analyzers=[_make("analyzer", a) for a in config.analyzers],
         effects=made,
         adaptive=Adaptive() if config.model.adaptive else None,
-        hold=hold,
+        hold=0 if alone else hold,  # the mask of another picture is none of this one
     )
 
 

@@ -17,7 +17,7 @@ from rtseg.ops.blend import Blender
 from rtseg.ops.blur import blur_covered, reduction
 from rtseg.ops.colour import rgb_to_yuv
 from rtseg.ops.resize import enlarge, resize
-from rtseg.types import Blur, Box, Clear, Frame, Keep, Layer, Picture, Solid
+from rtseg.types import Blur, Box, Clear, Frame, Keep, Layer, Picture, Solid, Tints
 
 Planes: TypeAlias = tuple[U8, U8, U8]
 Paints: TypeAlias = tuple[U8 | int, U8 | int, U8 | int]
@@ -94,14 +94,21 @@ class Compositor:
             return out
         base = frame.planes if out is None else out
         paints: Paints
+        masks = 3 * (mask,)
         match layer.paint:
             case Blur():
                 paints = _blurred(frame, base, mask, layer.paint)
+            case Tints():
+                paints = layer.paint.planes
+                if _slow(mask, frame):  # and there are four planes to enlarge
+                    large, small = (enlarge(mask, _size(plane)) for plane in frame.planes[:2])
+                    masks = (large, small, small)
+                    paints = self._paint(frame, base, layer, _Placed(_WHOLE, _WHOLE, 1.0, 1.0))
             case _:
                 paints = self._paint(frame, base, layer, _Placed(_WHOLE, _WHOLE, 1.0, 1.0))
         out = _new_planes(frame) if out is None else out
-        for target, below, paint in zip(out, base, paints, strict=True):
-            kernels.blend(target, below, paint, mask)
+        for target, below, paint, alpha in zip(out, base, paints, masks, strict=True):
+            kernels.blend(target, below, paint, alpha)
         return out
 
     def _blend_part(self, planes: Sequence[U8], paints: Sequence[U8 | int], at: Region, alpha: U8 | float) -> None:
@@ -138,6 +145,11 @@ class Compositor:
                         f"{paint.frame!r}: fit it to the box and keep the box inside the frame on whole chroma samples"
                     )
                 return paint.frame.planes
+            case Tints():
+                if layer.box is not None:
+                    raise FrameError(f"tints are for whole frames, not for the box {layer.box}: leave it out")
+                y, u, v = (enlarge(p, _size(full)) for p, full in zip(paint.planes, base, strict=True))
+                return y, u, v
             case Clear():
                 raise AssertionError("Clear has no colour")
             case _:
@@ -244,9 +256,22 @@ def _alpha_in_box(alpha: U8 | float, box: Box, part: Box) -> U8:
 
 def _is_plain(frame: Frame, layer: Layer) -> bool:
     """Whether a layer covers the frame by a mask, and all its planes lie in memory as compiled loops want them."""
-    picture = layer.paint.frame.planes if isinstance(layer.paint, Picture) else ()
+    match layer.paint:
+        case Picture():
+            picture: tuple[U8, ...] = layer.paint.frame.planes
+        case Tints():
+            picture = layer.paint.planes
+        case _:
+            picture = ()
     mask = layer.alpha
     return layer.box is None and isinstance(mask, np.ndarray) and kernels.takes(mask, *frame.planes, *picture)
+
+
+def _slow(mask: U8, frame: Frame) -> bool:
+    """Whether compiled loops enlarge the mask pixel by pixel: OpenCV is faster where the ratio is no power of two."""
+    height, width = mask.shape
+    ratio = frame.size.width // width
+    return (width * ratio, height * ratio) != frame.size or ratio not in (1, 2, 4, 8, 16)
 
 
 def _new_planes(frame: Frame) -> Planes:

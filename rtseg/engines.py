@@ -10,6 +10,7 @@ from rtseg import registry, store
 from rtseg.cards import Card
 from rtseg.config import ModelOptions
 from rtseg.errors import ConfigError, ModelRejected
+from rtseg.families import QUERY_OPTIONS, check_asked, with_asked
 from rtseg.focus import Focus
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.inference import prebuilt, states
@@ -29,16 +30,18 @@ def build_segmenter(
     """The segmenter of the card's family around `engine`, or around the card's weights, verified, in an engine.
 
     alone: for pictures that have nothing to do with each other. Raises ConfigError for `focus` without a matte, for
-    `score` without a detector, and for prompts to a model that cannot read.
+    `score` without a detector, for prompts to a model that cannot read, and for tasks and thresholds that the family
+    does not have. Queries decide by these thresholds; for others they are a filter (`rtseg.filters.cut`).
     """
     if options.focus and (card.family != "regions" or len(card.names) > 1):
         raise ConfigError(f"focus follows one subject, and model {card.name!r} is no matte: use --model portrait")
     card = _scored(card, options.score)
     kind = registry.load("segmenter", card.family)
-    card = with_prompts(card, options)
+    check_asked(card, options.task, options.shares, live=True)
+    card = with_asked(with_prompts(card, options), options.task, options.shares)
     more: dict[str, Any] = {} if card.recurrent is None else {"alone": alone}
     if card.text is not None:
-        more = {"encode": _text_encoder(options, card), "threshold": options.threshold}
+        more = {"encode": _text_encoder(options, card)}
     segmenter: Segmenter = kind(card, build_engine(options, card) if engine is None else engine, **more)
     return (Focus(segmenter, every=1) if alone else Focus(segmenter)) if options.focus else segmenter
 
@@ -54,16 +57,13 @@ def _scored(card: Card, score: float | None) -> Card:
 
 def with_prompts(card: Card, options: ModelOptions) -> Card:
     """The card with the prompts of `options` for names; ConfigError for prompts to a model that cannot read."""
-    if options.prompts is None and options.threshold is None:
-        return card
-    if card.text is None:
-        what = "prompts" if options.prompts is not None else "threshold"
-        raise ConfigError(
-            f"{what} is for models that take prompts, and {card.name!r} knows only {', '.join(card.names)}: leave it "
-            "out, or give --model the card of a CLIPSeg"
-        )
     if options.prompts is None:
         return card
+    if card.text is None:
+        raise ConfigError(
+            f"prompts is for models that take prompts, and {card.name!r} knows only {', '.join(card.names)}: leave it "
+            "out, or give --model the card of a CLIPSeg"
+        )
     check = registry.import_target("rtseg.segmenters.text:check_prompts")
     return card.model_copy(update={"names": check(options.prompts)})
 
@@ -125,7 +125,7 @@ def build_engine(options: ModelOptions, card: Card, *, batch: int = 1) -> OrtEng
 
 def engine_settings(options: ModelOptions, path: Path) -> dict[str, Any]:
     """What `OrtEngine` is given for that graph: the options, and where TensorRT keeps what it builds."""
-    ours = ("name", "adaptive", "focus", "fused", "score", "prompts", "threshold")
+    ours = ("name", "adaptive", "focus", "fused", "score", "prompts", "task", *QUERY_OPTIONS)
     settings = {key: value for key, value in options.options().items() if key not in ours}
     if "tensorrt" in (options.providers or ()):
         settings["cache"] = prebuilt.folder_for(

@@ -173,6 +173,12 @@ class Frame:
         """The same moment with other pixels, which lie on a device."""
         return type(self).on_device(picture, **self._moment())
 
+    def placed(self, **meta: Any) -> Frame:
+        """The same picture at another place of a stream: `meta` as in `Frame`, and what was made of it is kept."""
+        frame = replace(self, **meta)
+        frame._cache.update(self._cache)
+        return frame
+
     def arrived_at(self, seconds: float) -> Frame:
         """The same picture, had at another time of `time.monotonic()`."""
         return self.at(arrived=seconds)

@@ -9,6 +9,7 @@ effects say of themselves.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias, assert_never
@@ -72,8 +73,12 @@ def fuse(
     if refine:
         masks = {name: _refined(graph, mask, luma) for name, mask in masks.items()}
     base = [luma, chroma]
-    for layer in layers:
-        base = _layer(graph, ports, layer, masks, base, [luma, chroma], colour)
+    for mixed, several in itertools.groupby(layers, lambda layer: layer.mixed):
+        if mixed:
+            base = _mixed(graph, list(several), masks, base, colour)
+            continue
+        for layer in several:
+            base = _layer(graph, ports, layer, masks, base, [luma, chroma], colour)
     ports.give("out_", *base)
     ports.outputs.append(helper.make_tensor_value_info("sums", TensorProto.FLOAT, (len(card.outputs),)))
     ports.keep("masks", graph.stack(list(masks.values())))
@@ -337,4 +342,30 @@ def _layer(
             assert_never(layer.paint)
     return [
         graph.blend(plane, paint, graph.bilinear(alpha, plane.size)) for plane, paint in zip(base, over, strict=True)
+    ]
+
+
+def _mixed(
+    graph: GraphBuilder, layers: Sequence[GraphLayer], masks: dict[str, Value], base: Sequence[Value], colour: Colour
+) -> list[Value]:
+    """`rtseg.effects.tints.Tinter` for a class map: a number for each class, and what it stands for in tables."""
+    rows = [(0, 0, 0, 0)]
+    ranks: Value | None = None
+    for layer in layers:
+        assert isinstance(layer.paint, Solid)
+        mask = masks[layer.regions[0]]
+        seen = graph.like(mask, "GreaterOrEqual", graph.number(128))
+        rank = graph.like(graph.floats(seen), "Mul", graph.number(len(rows)))
+        ranks = rank if ranks is None else graph.like(ranks, "Add", rank.name)
+        rows.append((int(layer.table[255]), *rgb_to_yuv(layer.paint.rgb, colour)))
+    assert ranks is not None
+    tables = np.array(rows, np.uint8).T
+    alpha = graph.look_up(ranks, tables[0])
+    grown = graph.like(ranks, "MaxPool", kernel_shape=[3, 3], pads=[1] * 4)
+    none = graph.op("Equal", ranks.name, graph.number(0))
+    filled = ranks._replace(name=graph.op("Where", none, grown.name, ranks.name))
+    y, u, v = (graph.look_up(filled, table) for table in tables[1:])
+    return [
+        graph.blend(plane, graph.bilinear(paint, plane.size), graph.bilinear(alpha, plane.size))
+        for plane, paint in zip(base, (y, graph.stack([u, v])), strict=True)
     ]

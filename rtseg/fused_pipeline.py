@@ -34,7 +34,7 @@ Opener = Callable[[Path], BoundEngine]
 
 G = TypeVar("G")
 
-FORMAT = 2
+FORMAT = 3
 """Of the graphs that are kept: another number when `rtseg.fused` says the same layers in another way."""
 _GIVE_UP = 3
 

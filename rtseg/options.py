@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from rtseg.cards import Task
 from rtseg.config import (
     AnalyzerOptions,
     BackgroundEffect,
@@ -76,7 +77,10 @@ def configure(
     window: str | None = None,
     measure: bool | None = None,
     prompts: str | Sequence[str] | None = None,
+    task: Task | None = None,
     threshold: float | None = None,
+    mask_threshold: float | None = None,
+    overlap_mask_area_threshold: float | None = None,
 ) -> Config:
     """A run from options, over those of a file if there is one. Raises ConfigError.
 
@@ -85,11 +89,10 @@ def configure(
     output: a video, a folder, or a picture for a picture. overlay: "road", "all" or names joined by commas. filters:
     names joined by commas, or "none". window: what of a scan is shown, "lung", "bone", "soft" or "CENTRE,WIDTH".
     measure: put counts and areas into the records. hardware: what decodes a video, "none", "auto" or a device such as
-    "cuda". prompts: what a model that reads looks for, a list or joined by commas. threshold: 0 to 1, for its masks.
-    Where neither file nor options name a model it is "portrait", or "road" for an overlay without a background; where
-    no
-    effect is named and there is an output, portrait blurs the background and any other model gets an overlay of all
-    it knows.
+    "cuda". prompts: what a model that reads looks for, a list or joined by commas. task, threshold, mask_threshold,
+    overlap_mask_area_threshold: as in `rtseg.segment`. Where neither file nor options name a model it is "portrait", or
+    "road" for an overlay without a background; where no effect is named and there is an output, portrait blurs the
+    background and any other model gets an overlay of all it knows.
     """
     base = config if isinstance(config, Config) else Config() if config is None else read_config(config)
     source = _through(window, _decoded_on(hardware, _source(base.source, input, start, end)))
@@ -109,7 +112,10 @@ def configure(
             focus=focus,
             fused=fused,
             prompts=_split(prompts) if isinstance(prompts, str) else prompts if prompts is None else tuple(prompts),
+            task=task,
             threshold=threshold,
+            mask_threshold=mask_threshold,
+            overlap_mask_area_threshold=overlap_mask_area_threshold,
         ),
         filters=None if filters is None else _filters(filters),
         analyzers=_analyzers(base, measure),
@@ -188,10 +194,8 @@ def _source_of(given: AnyPath | Sequence[AnyPath]) -> SourceOptions:
         return SyntheticSource(graph=text.removeprefix("synthetic:"))
     if text == "sample" and not path.exists():
         return SampleSource()
-    if text.lower().endswith((".nii", ".nii.gz")):
-        return NiftiSource(path=path)
-    if _is_scan(path):
-        return DicomSource(path=path)
+    if (scan := scan_at(path)) is not None:
+        return scan
     if path.is_dir() or path.suffix.lower() in PICTURES:
         return ImageSource(paths=(path,))
     return VideoSource(path=path)
@@ -209,6 +213,13 @@ def _live_source_of(text: str) -> SourceOptions | None:
     if text == "screen" and not Path(text).exists():
         return ScreenSource(attempts=1)
     return None
+
+
+def scan_at(path: Path) -> DicomSource | NiftiSource | None:
+    """The source of a scan; None for anything else."""
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        return NiftiSource(path=path)
+    return DicomSource(path=path) if _is_scan(path) else None
 
 
 def _is_scan(path: Path) -> bool:

@@ -33,12 +33,14 @@ class Regions:
     """Soft areas that may overlap: a matte, drivable + lane, one per text prompt.
 
     probabilities: uint8 CxHxW, 0..255; names: C names; pts of the frame they were made from; size of that frame.
+    scores: of masks that were cut since, C of them, None for a region that is no segment; None for those of the masks.
     """
 
     probabilities: U8
     names: tuple[str, ...]
     pts: int
     size: Size
+    scores: tuple[float | None, ...] | None = None
 
     def __post_init__(self) -> None:
         p = self.probabilities
@@ -47,9 +49,11 @@ class Regions:
 
     def segments(self) -> list[Segment]:
         """One segment a region; the score is the mean probability where it is at least a half."""
+        scores = self.scores if self.scores is not None else map(_mean_over_half, self.probabilities)
         return [
-            {"label": name, "score": _mean_over_half(mask), "mask": mask}
-            for name, mask in zip(self.names, self.probabilities, strict=True)
+            {"label": name, "score": score, "mask": mask}
+            for name, score, mask in zip(self.names, scores, self.probabilities, strict=True)
+            if score is not None
         ]
 
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from rtseg.cards import Share, Task
+from rtseg.families import QUERY_OPTIONS
 from rtseg.store import clean_path
 
 AnyPath: TypeAlias = Annotated[Path, AfterValidator(clean_path)]
@@ -146,8 +148,8 @@ class ModelOptions(Section):
     the network runs on a device and it can be. half: 16-bit floats, with TensorRT. device: which GPU, from 0.
     cuda_graph: whether a GPU replays its kernels as one; not where a test shows it cannot. score: what a detector's box
     must score, in place of the card's. prompts: what a model that
-    reads looks for, in place of what its card names. threshold: from which probability on its masks are 255, else 0;
-    None for soft masks.
+    reads looks for, in place of what its card names. task, threshold, mask_threshold, overlap_mask_area_threshold: as
+    in `rtseg.segment`; which of them a model has, its family says (`rtseg.families`).
     """
 
     name: str = "portrait"
@@ -162,7 +164,15 @@ class ModelOptions(Section):
     cuda_graph: bool | None = None
     score: Annotated[float, Field(ge=0, lt=1)] | None = None
     prompts: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    task: Task | None = None
+    threshold: Share | None = None
+    mask_threshold: Share | None = None
+    overlap_mask_area_threshold: Share | None = None
+
+    @property
+    def shares(self) -> dict[str, float | None]:
+        """The thresholds of segments by name, None for those that nobody asked for."""
+        return {name: getattr(self, name) for name in sorted(QUERY_OPTIONS)}
 
 
 class SmoothFilter(Section):

@@ -10,19 +10,22 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from os import PathLike, fspath
-from typing import Any, Literal, TypeAlias, assert_never
+from typing import Any, assert_never
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from rtseg import registry, store
 from rtseg.build import default_filters
-from rtseg.cards import Card, CardInput
+from rtseg.cards import Card, CardInput, Task
 from rtseg.config import ModelOptions
 from rtseg.engines import build_engine, build_segmenter
-from rtseg.errors import ConfigError, InferenceFailed, ModelRejected
+from rtseg.errors import InferenceFailed, ModelRejected
+from rtseg.families import check_asked, with_asked
+from rtseg.filters.cut import Cut, solid
 from rtseg.inference.engine import OrtEngine
 from rtseg.layouts import changed, find_layout
 from rtseg.loading import MAX_PIXELS, Picture, load_picture
@@ -31,35 +34,9 @@ from rtseg.ops.resize import enlarge
 from rtseg.ops.tensors import best_class, is_sound, softmax
 from rtseg.processor import Processor, Sides, turned
 from rtseg.segments import ImageSegment, Segments
-from rtseg.types import Frame, Instances, Panoptic, Regions, Segmentation, Semantic
+from rtseg.types import Filter, Frame, Instances, Panoptic, Regions, Segmentation, Semantic, Size
 
 __all__ = ["ImageSegmenter", "segment"]
-
-Task: TypeAlias = Literal["semantic", "instance", "panoptic"]
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """What a family can be asked for: its tasks, the usual one first, and the options that mean something to it."""
-
-    tasks: tuple[Task, ...]
-    options: frozenset[str] = frozenset()
-
-
-QUERY_OPTIONS = frozenset({"threshold", "mask_threshold", "overlap_mask_area_threshold"})
-"""What the "queries" family decides its segments by; its card has the usual values."""
-
-FAMILIES: Mapping[str, Family] = {
-    "semantic": Family(("semantic",), frozenset({"probabilities"})),
-    "regions": Family(("semantic",), frozenset({"threshold", "mask_threshold"})),
-    "touching": Family(("instance",), frozenset({"threshold", "mask_threshold"})),
-    "yolo": Family(("instance",), frozenset({"threshold"})),
-    "yolox": Family(("instance",), frozenset({"threshold"})),
-    "queries": Family(("semantic", "instance", "panoptic"), QUERY_OPTIONS),
-    "recurrent": Family(("semantic",), frozenset({"threshold", "mask_threshold"})),
-    "prompted": Family(("semantic",), frozenset({"threshold", "mask_threshold", "prompts"})),
-}
-"""A test holds it against the families of cards."""
 
 
 def segment(
@@ -107,7 +84,8 @@ def segment(
 class ImageSegmenter:
     """A model held open for single pictures: what `segment` keeps, for those who want to hold it themselves.
 
-    Threads may share one; the network runs for one of them at a time. Raises ModelError, EngineError, ConfigError.
+    filters: in place of those that suit the model, such as () for none. Threads may share one; the network runs for one
+    of them at a time. Raises ModelError, EngineError, ConfigError.
     """
 
     def __init__(
@@ -116,6 +94,7 @@ class ImageSegmenter:
         *,
         providers: Sequence[str] | None = None,
         threads: int | None = None,
+        filters: Sequence[Filter] | None = None,
     ) -> None:
         name = fspath(model)
         layout = find_layout(name)
@@ -125,7 +104,7 @@ class ImageSegmenter:
         processor = layout.processor if layout is not None else _processor_of(self.card.input)
         exact = self.card.family == "semantic" and processor is not None
         self._exact = _Exact(self.card, processor, options) if exact and processor is not None else None
-        self._inexact = None if exact else _Inexact(self.card, options)
+        self._inexact = None if exact else _Inexact(self.card, options, filters)
         self._resizing = processor if layout is not None else None
         self._lock = threading.Lock()
 
@@ -148,22 +127,71 @@ class ImageSegmenter:
             "mask_threshold": mask_threshold,
             "overlap_mask_area_threshold": overlap_mask_area_threshold,
         }
-        self._check(task, {**shares, "prompts": prompts, "probabilities": probabilities or None})
-        for option, value in shares.items():
-            if value is not None and not 0 <= value <= 1:
-                raise ConfigError(f"{option} must be from 0 to 1, not {value}")
+        check_asked(self.card, task, {**shares, "prompts": prompts, "probabilities": probabilities or None})
         picture = load_picture(image, allow_urls=allow_urls, max_pixels=max_pixels)
         if self._exact is not None:
             with self._lock:
                 scores = self._exact.scores(picture)
             return self._classes(scores, (picture.shape[1], picture.shape[0]), probabilities)
-        assert self._inexact is not None
-        with self._lock:
-            self._inexact.ask(task, prompts, shares)
-            segmentation = self._inexact(self._frame(picture))
+        segmentation = self._inexactly(picture, task, prompts, shares)
         if self.card.queries is not None:
             return self._segments(segmentation, None, None)  # thresholds were the network's own
         return self._segments(segmentation, threshold, mask_threshold)
+
+    def segmentation(
+        self,
+        image: Picture,
+        *,
+        task: Task | None = None,
+        prompts: Sequence[str] | None = None,
+        threshold: float | None = None,
+        mask_threshold: float | None = None,
+        overlap_mask_area_threshold: float | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> Segmentation:
+        """The same as one of the four results, for sinks and effects; class maps and regions have the picture's size.
+
+        A region under `threshold` keeps its name and has an empty mask.
+        """
+        shares = {
+            "threshold": threshold,
+            "mask_threshold": mask_threshold,
+            "overlap_mask_area_threshold": overlap_mask_area_threshold,
+        }
+        check_asked(self.card, task, {**shares, "prompts": prompts})
+        picture = load_picture(image, max_pixels=max_pixels)
+        size = Size(picture.shape[1], picture.shape[0])
+        if self._exact is not None:
+            with self._lock:
+                scores = self._exact.scores(picture)
+            return Semantic(self._best(scores, size), self.card.names, 0, size)
+        found = self._inexactly(picture, task, prompts, shares)
+        if self.card.queries is not None:
+            return found  # thresholds were the network's own
+        # Scores are those of the masks as the network gave them, before they are enlarged and cut.
+        match found := Cut(threshold=threshold)(Frame.from_rgb(picture), found):
+            case Regions():
+                return replace(found, probabilities=solid(_enlarged(found.probabilities, size), mask_threshold))
+            case Instances() if mask_threshold is not None:
+                return replace(found, masks=solid(_enlarged(found.masks, size), mask_threshold))
+            case _:
+                return found
+
+    def empty(self, frame: Frame) -> Segmentation:
+        """The result that claims nothing, of the kind that the model usually gives."""
+        if self._inexact is not None:
+            return self._inexact.empty(frame)
+        dtype = np.uint8 if len(self.card.names) <= 255 else np.uint16
+        labels = np.full((frame.size.height, frame.size.width), np.iinfo(dtype).max, dtype)
+        return Semantic(labels, self.card.names, frame.pts, frame.size)
+
+    def _inexactly(
+        self, picture: U8, task: Task | None, prompts: Sequence[str] | None, shares: Mapping[str, float | None]
+    ) -> Segmentation:
+        assert self._inexact is not None
+        with self._lock:
+            self._inexact.ask(task, prompts, shares)
+            return self._inexact(self._frame(picture))
 
     def _frame(self, picture: U8) -> Frame:
         """The picture, resized as its processor does it where that is all it does."""
@@ -172,25 +200,19 @@ class ImageSegmenter:
             return frame
         return frame.with_resized(self._resizing.resized(picture, self.card.input.size))
 
-    def _check(self, task: Task | None, given: Mapping[str, object]) -> None:
-        family = FAMILIES[self.card.family]
-        model = f"model {self.card.name!r} (family {self.card.family!r})"
-        if task is not None and task not in family.tasks:
-            raise ConfigError(f"{model} has no task {task!r}: it does {', '.join(family.tasks)}")
-        for option, value in given.items():
-            if value is not None and option not in family.options:
-                has = ", ".join(sorted(family.options)) or "none"
-                raise ConfigError(f"{model} has no option {option}: leave it out (it has {has})")
-
     def _classes(self, scores: F32, size: tuple[int, int], probabilities: bool) -> Segments:
         """The best class a pixel of the picture: scores are enlarged first, as transformers does."""
-        labels, best = best_class(scores, size=size)
-        if not is_sound(best, "softmax"):
-            raise InferenceFailed(f"the scores of model {self.card.name!r} hold NaN or infinity: verify the weights")
+        labels = self._best(scores, size)
         full = softmax(np.stack([_resized(score, size) for score in scores])) if probabilities else None
         present: list[int] = np.flatnonzero(np.bincount(labels.ravel())).tolist()
         found = [_segment(self.names[place], None, _hard(labels == place)) for place in present]
         return Segments(found, names=self.names, places=present, probabilities=full)
+
+    def _best(self, scores: F32, size: tuple[int, int]) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        labels, best = best_class(scores, size=size)
+        if not is_sound(best, "softmax"):
+            raise InferenceFailed(f"the scores of model {self.card.name!r} hold NaN or infinity: verify the weights")
+        return labels
 
     def _segments(self, segmentation: Segmentation, threshold: float | None, cut: float | None) -> Segments:
         size = segmentation.size
@@ -199,9 +221,8 @@ class ImageSegmenter:
             case Regions() if cut is None:
                 mask = functools.partial(enlarge, size=size)
             case Regions() | Instances():
-                # Compared in float: no level stands for 0.5 of 255.
-                limit = 255.0 * (0.5 if cut is None else cut)
-                mask = lambda small: _hard(enlarge(small, size) > limit)  # noqa: E731
+                limit = 0.5 if cut is None else cut
+                mask = lambda small: solid(enlarge(small, size), limit)  # noqa: E731
             case Semantic() | Panoptic():
                 mask = lambda small: as_u8(cv2.resize(small, size, interpolation=cv2.INTER_NEAREST))  # noqa: E731
             case _:
@@ -263,21 +284,21 @@ class _Exact:
 class _Inexact:
     """Any other family: its segmenter, as for pictures of a folder, and the filters that suit these."""
 
-    def __init__(self, card: Card, options: ModelOptions) -> None:
+    def __init__(self, card: Card, options: ModelOptions, filters: Sequence[Filter] | None) -> None:
         self._options, self._card = options, card
         self._engine = build_engine(options, card) if card.queries is not None else None
         self._segmenter: Any = build_segmenter(options, card, engine=self._engine, alone=True)
         self._asked = card.queries
         self._prompts = card.names
-        self._filters = [
-            registry.load("filter", each.type)(**each.options()) for each in default_filters(card, alone=True)
-        ]
+        suited = default_filters(card, alone=True) if filters is None else ()
+        self._filters = filters or [registry.load("filter", each.type)(**each.options()) for each in suited]
 
     def ask(self, task: Task | None, prompts: Sequence[str] | None, shares: Mapping[str, float | None]) -> None:
         """What the next pictures are looked through for; what is None is as the card says."""
-        if (usual := self._card.queries) is not None:
-            given = {name: value for name, value in {"task": task, **shares}.items() if value is not None}
-            if (asked := usual.model_copy(update={"resolution": "frame", **given})) != self._asked:
+        if self._card.queries is not None:
+            asked = with_asked(self._card, task, shares).queries
+            assert asked is not None
+            if (asked := asked.model_copy(update={"resolution": "frame"})) != self._asked:
                 card = self._card.model_copy(update={"queries": asked})
                 self._segmenter = build_segmenter(self._options, card, engine=self._engine, alone=True)
                 self._asked = asked
@@ -286,6 +307,10 @@ class _Inexact:
             if wanted != self._prompts:
                 self._segmenter.prompts = wanted
                 self._prompts = wanted
+
+    def empty(self, frame: Frame) -> Segmentation:
+        found: Segmentation = self._segmenter.empty(frame)
+        return found
 
     def __call__(self, frame: Frame) -> Segmentation:
         for part in (self._segmenter, *self._filters):
@@ -314,6 +339,14 @@ def _segment(label: str, score: float | None, mask: U8) -> ImageSegment:
     from PIL import Image
 
     return {"label": label, "score": score, "mask": Image.fromarray(np.ascontiguousarray(mask))}
+
+
+def _enlarged(masks: U8, size: tuple[int, int]) -> U8:
+    """Each of NxHxW."""
+    large = np.empty((len(masks), size[1], size[0]), np.uint8)
+    for mask, target in zip(masks, large, strict=True):
+        enlarge(mask, size, out=target)
+    return large
 
 
 def _hard(mask: Any) -> U8:

@@ -15,6 +15,7 @@ from rtseg.build import Job, build
 from rtseg.cards import Card
 from rtseg.config import Config, ModelOptions
 from rtseg.engines import build_engine
+from rtseg.families import QUERY_OPTIONS
 from rtseg.inference.engine import OrtEngine
 from rtseg.inference.pool import usual_lanes
 from rtseg.inference.scheduler import BUCKETS, GATHER, Scheduler, StreamEngine
@@ -77,7 +78,7 @@ class Networks:
 
     def stream(self, options: ModelOptions, *, rate: float | None = None) -> StreamEngine:
         """An engine for one more stream of that model; raises what models and engines raise, and Overloaded."""
-        own = dict.fromkeys(("adaptive", "focus", "fused", "threshold"))  # what differs between streams of a network
+        own = dict.fromkeys(("adaptive", "focus", "fused", "task", *QUERY_OPTIONS))  # what differs between its streams
         network = options.model_copy(update=own)
         with self._lock:
             if network not in self._known:

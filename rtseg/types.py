@@ -64,6 +64,7 @@ __all__ = [
     "Solid",
     "Source",
     "StreamInfo",
+    "Tints",
     "masks_of",
 ]
 
@@ -86,6 +87,16 @@ class Picture:
     frame: Frame
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Tints:
+    """Paint of many colours for a layer over the whole frame: Y, U and V in the frame's colour, uint8 hxw each.
+
+    Like alpha they have any resolution and are enlarged bilinearly.
+    """
+
+    planes: tuple[U8, U8, U8]
+
+
 @dataclass(frozen=True, slots=True)
 class Blur:
     """Paint from the frame itself, blurred; strength is the Gaussian sigma in percent of the frame's height.
@@ -106,7 +117,7 @@ class Clear:
     """Takes the frame's alpha away where the layer covers it; colours stay (straight alpha)."""
 
 
-Paint: TypeAlias = Solid | Picture | Blur | Keep | Clear
+Paint: TypeAlias = Solid | Picture | Tints | Blur | Keep | Clear
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -127,13 +138,15 @@ class GraphLayer:
     """A layer as data, for graphs that make whole frames (`rtseg.fused`): how alpha follows from the masks.
 
     regions: names whose union (the greatest level) is taken. table: 256 alphas, by the union's level. paint: None for
-    a picture that comes with each frame. line: taken at twice a small mask's size, where lines show no steps.
+    a picture that comes with each frame. line: taken at twice a small mask's size, where lines show no steps. mixed: of
+    classes, with its neighbours that are mixed too, at the masks' size: they are one layer of `Tints`.
     """
 
     regions: tuple[str, ...]
     table: U8
     paint: Solid | Blur | Keep | None
     line: bool = False
+    mixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +255,8 @@ class Analyzer(Protocol):
 
 @runtime_checkable
 class Effect(Protocol):
-    """Turns results into layers, bottom first. A pure function of its arguments but for cached pictures."""
+    """Turns results into layers, bottom first. A pure function of its arguments but for cached pictures and for what
+    keeps its place, such as a tag."""  # fmt: skip
 
     def __call__(
         self, frame: Frame, segmentation: Segmentation, observations: Sequence[Observation], /

@@ -21,7 +21,7 @@ LAYERS: list[set[str]] = [
     {"inference.gate", "places"},
     {"inference.engine", "inference.sessions", "inference.slots", "inference.providers", "inference.watchdog"}
     | {"stats", "compositor", "cards", "datasets", "channel", "fused", "tables"},
-    {"processor", "hub", "segments", "loading"},
+    {"processor", "hub", "segments", "loading", "families"},
     {"layouts"},
     {"store"},
     {"download", "inference.prebuilt", "sources", "segmenters", "filters", "effects", "sinks", "driving", "analyzers"},
@@ -41,6 +41,7 @@ LAYERS: list[set[str]] = [
     {"streams"},
     {"live"},
     {"api", "segmenting", "doctor"},
+    {"stills"},
     {"service", "train", "evaluate", "labels", "bench"},
     {"cli"},
 ]

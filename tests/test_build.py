@@ -28,11 +28,13 @@ from rtseg.config import (
 from rtseg.effects.background import Background
 from rtseg.effects.overlay import Overlay
 from rtseg.engines import build_fused, takes_device_frames
-from rtseg.errors import ConfigError, ModelNotFound, SinkError, SourceNotFound
+from rtseg.errors import ConfigError, InferenceFailed, ModelNotFound, SinkError, SourceNotFound
 from rtseg.focus import Focus
 from rtseg.fused_pipeline import FusedPipeline
+from rtseg.ops.arrays import as_u8
 from rtseg.pipeline import Pipeline
 from rtseg.registry import BUILTIN, Entry
+from rtseg.segmenters.regions import RegionSegmenter
 from rtseg.types import Blur, Frame, Layer, Regions, Segmentation, Solid
 
 PATTERN = {"type": "synthetic", "graph": "testsrc2=size=96x64:rate=10", "frames": 4}
@@ -205,6 +207,28 @@ def painted(paint: str) -> list[int]:
     flat = np.full((64, 96, 3), 200, np.uint8)
     centre: list[int] = pipeline(Frame.from_bgr(flat)).picture.bgr[32, 48].tolist()
     return centre
+
+
+def test_a_picture_that_fails_shows_nobody_in_the_mask_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream holds its last mask for a moment; pictures that have nothing to do with each other must not."""
+    portrait_photo(tmp_path / "a.png", size=(120, 90))
+    sources: list[dict[str, Any]] = [{"type": "images", "paths": [str(tmp_path / "a.png")]}]
+    sources.append({"type": "synthetic", "graph": "testsrc2=size=120x90:rate=5"})
+    for source, shown in zip(sources, (0, 255), strict=True):
+        pipeline = build_pipeline(parse_config({"source": source}), pictures=False)
+        frame = Frame.from_bgr(as_u8(cv2.imread(str(tmp_path / "a.png"))))
+        assert pipeline(frame).segmentation.segments()[0]["mask"].max() == 255
+        with monkeypatch.context() as broken:
+            broken.setattr(RegionSegmenter, "__call__", _fail)
+            held = pipeline(frame)
+        assert held.held
+        assert held.segmentation.segments()[0]["mask"].max() == shown
+
+
+def _fail(*_: Any) -> None:
+    raise InferenceFailed("made up")
 
 
 def test_a_background_is_a_colour_a_picture_or_a_video(tmp_path: Path) -> None:

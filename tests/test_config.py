@@ -11,6 +11,7 @@ import pytest
 from rtseg import registry
 from rtseg.config import _SECTIONS, ModelOptions, Plugin, RunOptions, VideoSource, parse_config, read_config
 from rtseg.errors import ConfigError
+from rtseg.families import QUERY_OPTIONS
 from rtseg.inference.engine import OrtEngine
 from rtseg.registry import BUILTIN, Entry, Kind
 
@@ -41,7 +42,7 @@ def test_a_section_has_the_options_of_its_constructor(kind: Kind, name: str) -> 
 
 
 def test_the_model_table_has_the_options_of_the_engine_that_users_set() -> None:
-    ours = {"name", "adaptive", "focus", "fused", "score", "prompts", "threshold"}  # which are for `build`
+    ours = {"name", "adaptive", "focus", "fused", "score", "prompts", "task", *QUERY_OPTIONS}  # which are for `build`
     options = set(ModelOptions.model_fields) - ours
     assert options <= set(inspect.signature(OrtEngine).parameters)
 

@@ -179,7 +179,8 @@ def test_graphs_are_kept_and_made_anew_for_whatever_changes(cache: Path) -> None
     assert kept.stem in others
 
 
-def test_classes_come_as_a_map_of_them(tmp_path: Path) -> None:
+def largest_card(tmp_path: Path) -> Card:
+    """Of a class map: the channel that is the greatest."""
     names = ("red", "green", "blue")
     path = save(
         tmp_path / "largest.onnx",
@@ -195,7 +196,12 @@ def test_classes_come_as_a_map_of_them(tmp_path: Path) -> None:
         }
     )  # fmt: skip
     card._folder = tmp_path
-    effect = Overlay(legend=False, palette=dict(zip(names, ("#ff0000", "#00ff00", "#0000ff"), strict=True)))
+    return card
+
+
+def test_classes_come_as_a_map_of_them(tmp_path: Path) -> None:
+    card = largest_card(tmp_path)
+    effect = Overlay(legend=False, palette=dict(zip(card.names, ("#ff0000", "#00ff00", "#0000ff"), strict=True)))
     stands_for = Pipeline(build_segmenter(ModelOptions(name="largest"), card), effects=[effect])
     fused = FusedPipeline(card, stands_for, OrtEngine)
     (frame,) = frames(1)
@@ -205,6 +211,23 @@ def test_classes_come_as_a_map_of_them(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.segmentation.labels, expected.segmentation.labels)
     assert len(np.unique(found.segmentation.labels)) == 3
     assert not fused.counts
+    for ours, theirs in zip(found.picture.planes, expected.picture.planes, strict=True):
+        assert np.abs(ours.astype(int) - theirs).max() <= 2
+
+
+@pytest.mark.parametrize(("lines", "levels"), [((), 2), (("green",), 6)])
+def test_some_classes_and_a_line_are_drawn_in_a_graph_as_without(
+    tmp_path: Path, lines: tuple[str, ...], levels: int
+) -> None:
+    """Beside a class that is not shown the tint fades without a fringe; a line's steep ramp multiplies a level."""
+    card = largest_card(tmp_path)
+    effect = Overlay(legend=False, names=["green", "red"], lines=lines, palette={"red": "#ff0000"})
+    stands_for = Pipeline(build_segmenter(ModelOptions(name="largest"), card), effects=[effect])
+    (frame,) = frames(1)
+    found, expected = FusedPipeline(card, stands_for, OrtEngine)(frame), stands_for(frame)
+    for ours, theirs, plain in zip(found.picture.planes, expected.picture.planes, frame.planes, strict=True):
+        assert np.abs(ours.astype(int) - theirs).max() <= levels
+        assert np.abs(ours.astype(int) - plain).max() > 10
 
 
 def test_a_network_that_gives_infinity_is_found_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

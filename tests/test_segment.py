@@ -16,8 +16,9 @@ from PIL import Image
 import rtseg
 from rtseg.cards import Card
 from rtseg.errors import ConfigError, InferenceFailed, ModelRejected
+from rtseg.families import FAMILIES
 from rtseg.ops.tensors import best_class
-from rtseg.segmenting import FAMILIES, ImageSegmenter
+from rtseg.segmenting import ImageSegmenter
 
 PICTURE = pictures()[2]
 

@@ -23,7 +23,7 @@ from rtseg import store
 from rtseg.adaptive import Adaptive
 from rtseg.build import build_pipeline
 from rtseg.cards import Card
-from rtseg.config import Config, ModelOptions, parse_config
+from rtseg.config import ModelOptions, parse_config
 from rtseg.engines import build_engine, build_segmenter, with_prompts
 from rtseg.errors import ConfigError, DependencyMissing, InferenceFailed, ModelCorrupt, ModelNotFound, ModelRejected
 from rtseg.inference.engine import OrtEngine
@@ -201,13 +201,6 @@ def test_one_run_takes_the_prompts_that_it_began_with(card: Card) -> None:
     assert halves(segmenter) == {"cat": (LIKELY, LIKELY)}
 
 
-def test_a_threshold_makes_masks_solid(card: Card) -> None:
-    assert halves(made(card, prompts=("dog", "cat"), threshold=0.8)) == {"dog": (0, 255), "cat": (0, 0)}
-    assert halves(made(card, prompts=("dog", "cat"), threshold=0.7)) == {"dog": (0, 255), "cat": (255, 255)}
-    with pytest.raises(ConfigError, match="threshold"):
-        PromptedSegmenter(card, build_engine(ModelOptions(), card), encode=no_words, threshold=1.5)
-
-
 def test_prompts_change_at_the_next_frame_and_are_read_in_the_setters_thread(
     card: Card, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,12 +281,6 @@ def test_a_letterboxed_mask_has_no_bars(tmp_path: Path) -> None:
     asked = card_in(tmp_path, input={"name": "x", "size": SIZE, "fit": "letterbox"})
     result = made(asked, prompts=("dog",))(plain_frame(size=(8, 8)))
     np.testing.assert_array_equal(result.probabilities[0, 0], [FAINT] * 4 + [SURE] * 4)
-
-
-def test_a_solid_mask_stays_solid_where_its_window_is_cut_between_pixels(tmp_path: Path) -> None:
-    asked = card_in(tmp_path, input={"name": "x", "size": (30, 20), "fit": "letterbox"})
-    result = made(asked, prompts=("dog",), threshold=0.5)(plain_frame(size=(14, 30)))
-    assert np.unique(result.probabilities).tolist() == [0, 255]
 
 
 def test_what_cannot_be_a_probability_is_refused(tmp_path: Path) -> None:
@@ -491,8 +478,6 @@ def test_prompts_are_for_models_that_read() -> None:
     portrait = store.find_card("portrait")
     with pytest.raises(ConfigError, match="prompts is for models that take prompts, and 'portrait' knows only person"):
         with_prompts(portrait, ModelOptions(prompts=("a cat",)))
-    with pytest.raises(ConfigError, match="threshold"):
-        build_pipeline(Config(model=ModelOptions(threshold=0.5)))
 
 
 def test_prompts_are_names_wherever_names_are_asked_for(card: Card) -> None:
@@ -523,7 +508,7 @@ def test_the_command_line_looks_for_prompts(card: Card, tmp_path: Path, capsys: 
     assert '"a dog"' in lines[0]
     picture = tmp_path / "in.png"
     cv2.imwrite(str(picture), np.zeros((36, 64, 3), np.uint8))
-    solid = ("--prompts", "dog", "--threshold", 0.8, "-q")
+    solid = ("--prompts", "dog", "--mask-threshold", 0.8, "-q")
     assert rtseg("segment", picture, "-o", tmp_path / "solid", "--model", path, *solid).code == 0
     mask = cv2.imread(str(tmp_path / "solid/in.png"), cv2.IMREAD_GRAYSCALE)
     assert mask is not None

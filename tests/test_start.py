@@ -23,6 +23,13 @@ def test_importing_rtseg_imports_nothing_heavy() -> None:
     assert not set(HEAVY) & set(said.split())
 
 
+def test_a_run_of_its_own_imports_nothing_of_many_streams() -> None:
+    script = "import sys, rtseg.build; print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert "rtseg.build" in said
+    assert not {"rtseg.streams", "rtseg.inference.scheduler", "rtseg.inference.pool"} & set(said)
+
+
 def test_importing_rtseg_takes_no_time_that_anyone_notices() -> None:
     assert min(import_ms() for _ in range(5)) < IMPORT_MS
 

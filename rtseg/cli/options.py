@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
@@ -34,7 +34,23 @@ Prompts: TypeAlias = Annotated[
 ]
 Threshold: TypeAlias = Annotated[
     float | None,
-    typer.Option(help="From which probability on masks of prompts are solid; usually soft.", min=0.0, max=1.0),
+    typer.Option(help="The least score of a segment.", min=0.0, max=1.0),
+]
+MaskThreshold: TypeAlias = Annotated[
+    float | None,
+    typer.Option(help="From which probability on masks are solid; soft masks stay soft without.", min=0.0, max=1.0),
+]
+OverlapThreshold: TypeAlias = Annotated[
+    float | None,
+    typer.Option(help="What share of its area a segment of queries must keep beside others.", min=0.0, max=1.0),
+]
+Task: TypeAlias = Annotated[
+    Literal["semantic", "instance", "panoptic"] | None,
+    typer.Option(help="What is made of the picture: semantic, instance or panoptic; usually what the model does."),
+]
+Window: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="What of a scan is shown: lung, bone, soft, or CENTRE,WIDTH.", metavar="WINDOW"),
 ]
 Filters: TypeAlias = Annotated[
     str | None,

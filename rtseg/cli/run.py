@@ -15,14 +15,18 @@ from rtseg.cli.options import (
     Hardware,
     Input,
     Json,
+    MaskThreshold,
     Model,
+    OverlapThreshold,
     Overlay,
     Prompts,
     Providers,
     Quiet,
     Start,
+    Task,
     Threads,
     Threshold,
+    Window,
     names_of,
 )
 
@@ -73,15 +77,15 @@ def run(
         typer.Option(help="Make whole frames by one graph; by default where the network runs on a GPU."),
     ] = None,
     hardware: Hardware = None,
-    window: Annotated[
-        str | None,
-        typer.Option(help="What of a scan is shown: lung, bone, soft, or CENTRE,WIDTH.", metavar="WINDOW"),
-    ] = None,
+    window: Window = None,
     measure: Annotated[
         bool | None, typer.Option("--measure", help="Put counts and areas of what is found into the records.")
     ] = None,
     prompts: Prompts = None,
+    task: Task = None,
     threshold: Threshold = None,
+    mask_threshold: MaskThreshold = None,
+    overlap_mask_area_threshold: OverlapThreshold = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -117,7 +121,10 @@ def run(
             window=window,
             measure=measure,
             prompts=prompts,
+            task=task,
             threshold=threshold,
+            mask_threshold=mask_threshold,
+            overlap_mask_area_threshold=overlap_mask_area_threshold,
         )
     )
     stats, code = run_job(job, quiet=quiet or json)

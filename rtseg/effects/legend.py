@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 from rtseg.ops.arrays import U8
 from rtseg.ops.colour import rgb_to_planes
 from rtseg.ops.palette import RGB
-from rtseg.ops.text import rounded_box_alpha, text_alpha
+from rtseg.ops.text import LEAST_ROWS, rounded_box_alpha, shortened, text_alpha
 from rtseg.types import Frame, Layer, Picture
 
 _ROWS = 8
 _ENTRIES = 24
-_LETTERS = 22
-_SMALLEST = 11  # rows of text; under this nobody reads it
 _GROUND: RGB = (16, 18, 20)
 _GROUND_OPACITY = 0.62
 _INK: RGB = (255, 255, 255)
@@ -45,7 +43,7 @@ class Legend:
 def _drawn(frame: Frame, swatches: Mapping[str, RGB]) -> Layer | None:
     width, height = frame.size
     text = max(13, round(0.03 * height))
-    while text >= _SMALLEST:
+    while text >= LEAST_ROWS:
         colour, alpha = _box(swatches, text)
         margin = _even(0.6 * text)
         if alpha.shape[1] + 2 * margin <= 0.75 * width and alpha.shape[0] + 2 * margin <= height:
@@ -63,7 +61,7 @@ def _drawn(frame: Frame, swatches: Mapping[str, RGB]) -> Layer | None:
 def _box(swatches: Mapping[str, RGB], text: int) -> tuple[U8, U8]:
     """Straight colour, RGB uint8 HxWx3, and alpha, uint8 HxW."""
     shown = list(swatches.items())[:_ENTRIES]
-    lines = [(text_alpha(_short(name), text), rgb) for name, rgb in shown]
+    lines = [(text_alpha(shortened(name), text), rgb) for name, rgb in shown]
     if len(swatches) > _ENTRIES:
         lines.append((text_alpha(f"+ {len(swatches) - _ENTRIES} more", text), _GROUND))
     pad, pitch, swatch = round(0.55 * text), round(1.3 * text), round(0.75 * text)
@@ -91,10 +89,6 @@ def _over(ink: NDArray[np.float64], cover: NDArray[np.float64], alpha: U8, rgb: 
     opaque = alpha / 255.0
     ink[part] = ink[part] * (1.0 - opaque[..., None]) + opaque[..., None] * np.array(rgb, float)
     cover[part] = cover[part] * (1.0 - opaque) + opaque
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LETTERS else name[: _LETTERS - 3] + "..."
 
 
 def _even(length: float) -> int:

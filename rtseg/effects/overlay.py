@@ -11,12 +11,13 @@ import numpy as np
 from rtseg.cards import Card
 from rtseg.effects.legend import Legend
 from rtseg.effects.selection import check_names, select
-from rtseg.effects.tags import tags
+from rtseg.effects.tags import Tags
+from rtseg.effects.tints import Tint, Tinter
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.ops.palette import RGB, palette_for
 from rtseg.ops.resize import enlarge
-from rtseg.types import Frame, GraphLayer, Instances, Layer, Observation, Segmentation, Solid
+from rtseg.types import Colour, Frame, GraphLayer, Instances, Layer, Observation, Regions, Segmentation, Solid
 
 _LINE_OPACITY = 0.9
 # Probabilities under and over which a tint is not there and fully there. A line's ramp is steep, so that the
@@ -46,11 +47,11 @@ class _Style:
 
 
 class Overlay:
-    """One `Solid` layer for each name that is present, in the order of the names, and a legend on top.
+    """A layer for each region, in the order of the names, or one for all classes (`Tinter`), and a legend on top.
 
     names: what to show, default all. palette: colours as `#rrggbb` or RGB, such as a card's; names without one
     get a stable colour (`palette_for`). opacity: 0..1, how much of the frame the tint hides. lines: names drawn
-    thin, crisp and nearly opaque. tags: names and scores beside instances (see `tags`), in place of the legend where
+    thin, crisp and nearly opaque. tags: names and scores beside instances (see `Tags`), in place of the legend where
     the result has instances. partial: names that the model lacks are left out, as long as it has one.
     Raises ConfigError at the first frame for names that the model does not have.
     """
@@ -73,10 +74,11 @@ class Overlay:
         self._opacity = opacity
         self._lines = frozenset(lines)
         self._partial = partial
-        self._tags = tags
+        self._tags = Tags() if tags else None
         self._legend = Legend() if legend else None
         self._styled: tuple[str, ...] | None = None
         self._styles: dict[str, _Style] = {}
+        self._tinter: tuple[Colour, Tinter] | None = None
 
     @classmethod
     def road(cls, *, legend: bool = True) -> Overlay:
@@ -86,15 +88,22 @@ class Overlay:
     def __call__(
         self, frame: Frame, segmentation: Segmentation, _observations: Sequence[Observation], /
     ) -> Sequence[Layer]:
-        """The tints at the masks' resolution (a line's at twice that), then the legend in its box, or tags."""
+        """The tints at the masks' resolution (a line's at twice that, on top), then the legend in its box, or tags."""
         if segmentation.names != self._styled:
             self._styles = self._styles_for(segmentation.names)
             self._styled = segmentation.names
-        masks = select(segmentation, tuple(self._styles))
-        layers = [Layer(_tint(mask, self._styles[name]), self._styles[name].paint) for name, mask in masks.items()]
+            self._tinter = None
+        layers: list[Layer] = []
+        styles = self._styles
+        if not isinstance(segmentation, Regions):  # many classes, each over a part of the frame
+            if (made := self._tinter_for(frame.colour)(segmentation)) is not None:
+                layers.append(made)
+            styles = {name: style for name, style in styles.items() if style.line}
+        masks = select(segmentation, tuple(styles)) if styles else {}
+        layers += [Layer(_tint(mask, styles[name]), styles[name].paint) for name, mask in masks.items()]
         swatches = {name: style.paint.rgb for name, style in self._styles.items()}
-        if self._tags and isinstance(segmentation, Instances):
-            layers += tags(frame, segmentation, swatches)
+        if self._tags is not None and isinstance(segmentation, Instances):
+            layers += self._tags(frame, segmentation, swatches)
         elif self._legend is not None and (box := self._legend(frame, swatches)):
             layers.append(box)
         return layers
@@ -104,7 +113,20 @@ class Overlay:
         if self._legend is not None:
             raise ConfigError("an overlay with a legend cannot be fused: leave the legend out, or run it unfused")
         styles = self._styles_for(card.names)
-        return [GraphLayer((name,), style.alphas, style.paint, style.line) for name, style in styles.items()]
+        classes = card.family == "semantic"
+        layers = [
+            GraphLayer((name,), style.alphas, style.paint, style.line, mixed=classes and not style.line)
+            for name, style in styles.items()
+        ]
+        return sorted(layers, key=lambda layer: not layer.mixed)
+
+    def _tinter_for(self, colour: Colour) -> Tinter:
+        """For the styles of areas in frames of that colour, made once."""
+        if self._tinter is None or self._tinter[0] != colour:
+            areas = {name: Tint(s.paint.rgb, s.alphas) for name, s in self._styles.items() if not s.line}
+            assert self._styled is not None
+            self._tinter = colour, Tinter(self._styled, areas, colour)
+        return self._tinter[1]
 
     def _styles_for(self, names: tuple[str, ...]) -> dict[str, _Style]:
         shown = names if self._names is None else self._names

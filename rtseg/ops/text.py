@@ -13,8 +13,18 @@ import numpy as np
 
 from rtseg.ops.arrays import U8, as_u8
 
+LEAST_ROWS = 11
+"""Rows of text under which nobody reads it."""
+MOST_LETTERS = 22
+"""Of a name that is drawn: longer ones are cut."""
+
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SUPERSAMPLING = 4
+
+
+def shortened(name: str) -> str:
+    """A name as it is drawn: of more than `MOST_LETTERS` the beginning, and three dots."""
+    return name if len(name) <= MOST_LETTERS else name[: MOST_LETTERS - 3] + "..."
 
 
 @lru_cache(maxsize=128)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from rtseg.cards import Card
-from rtseg.errors import ConfigError, ModelRejected
+from rtseg.errors import ModelRejected
 from rtseg.ops.arrays import F32, U8, as_f32
 from rtseg.ops.tensors import Window, crop_window, is_sound, probabilities, quantise
 from rtseg.segmenters import BoundEngine, Network
@@ -19,7 +19,7 @@ class PromptedSegmenter:
     """Serves every card of the "prompted" family (CLIPSeg): `Regions` named by the prompts, in their order.
 
     encode: a prompt to its vector, such as `rtseg.segmenters.text.TextEncoder`. prompts: what to look for, by default
-    the card's names. threshold: 0..1, from which on a pixel is 255 and below which 0; None for soft masks.
+    the card's names.
 
     The picture's part of the network is run once for as many prompts as the engine was bound for, and again for those
     beyond. `prompts` may be set from any thread; what was set is used whole, from the next frame on.
@@ -34,13 +34,9 @@ class PromptedSegmenter:
         *,
         encode: Callable[[str], F32],
         prompts: Sequence[str] | None = None,
-        threshold: float | None = None,
     ) -> None:
         if card.text is None:
             raise ModelRejected(f"card {card.name!r} has no table [text]: say what reads the prompts")
-        if threshold is not None and not 0.0 <= threshold <= 1.0:
-            raise ConfigError(f"threshold must be from 0 to 1, or None for soft masks, not {threshold}")
-        self.threshold = threshold
         self._network = Network(card, engine)
         self._engine, self._encode = engine, encode
         places = engine.inputs.get(card.text.condition)
@@ -114,7 +110,5 @@ class PromptedSegmenter:
     def _mask(self, logits: F32, window: Window) -> U8:
         (output,) = self._network.card.outputs
         probability = probabilities(logits[np.newaxis], output.activation, 0)
-        if self.threshold is not None:
-            probability = as_f32((probability >= np.float32(self.threshold)).astype(np.float32))
-        mask = crop_window(quantise(probability), window, self._network.layout.size, nearest=self.threshold is not None)
+        mask = crop_window(quantise(probability), window, self._network.layout.size)
         return np.ascontiguousarray(mask)

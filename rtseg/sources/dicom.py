@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from rtseg.errors import ConfigError, SourceError, SourceUnreadable
 from rtseg.ops.arrays import U8
 from rtseg.ops.colour import Colour, rgb_to_planes
 from rtseg.sources.dicom_header import DicomSlice, harmless, is_dicom, read_slices
+from rtseg.sources.passing import Passing
 from rtseg.sources.slices import (
     MAX_PIXELS,
     RATE,
@@ -72,8 +72,7 @@ class DicomSlices:
         path = Path(path)
         given = None if window is None else bounds_of(window)
         self._rate = rate_of(rate)
-        self._closed = False
-        self.failures: dict[Path, str] = {}
+        self._passing = Passing(self._rate)
         self._slices = self._found(path, series, max_pixels)
         self._sigmoid: tuple[float, float] | None = None
         self._bounds = given or self._header_bounds() or self._sampled_bounds()
@@ -97,36 +96,21 @@ class DicomSlices:
         return self._info
 
     @property
+    def failures(self) -> dict[Path, str]:
+        """The files that could not be used so far, each with the reason."""
+        return self._passing.failures
+
+    @property
     def counts(self) -> Mapping[str, int]:
         """Files that could not be read so far."""
-        return {"broken_images": len(self.failures)}
+        return self._passing.counts
 
     def __iter__(self) -> Iterator[Frame]:
-        epoch, size = 0, None
-        error: SourceError | None = None
-        for index, found in enumerate(self._slices):
-            if self._closed:
-                return
-            meta: dict[str, Any] = {"index": index, "pts": index, "duration": 1, "time_base": 1 / self._rate}
-            try:
-                picture = self._picture(found)
-            except SourceError as caught:
-                self.failures[found.path] = str(caught)
-                error = caught
-                continue
-            epoch += size not in (None, found.size)
-            size = found.size
-            meta |= {"epoch": epoch, "arrived": time.monotonic(), "spacing": found.spacing}
-            if picture.ndim == 2:
-                yield grey_frame(picture, **meta)
-            else:
-                yield Frame(rgb_to_planes(picture, _PICTURES, subsample=(1, 1)), _PICTURES, **meta)
-        if error is not None and size is None:
-            raise error
+        return self._passing.frames(self._slices, lambda found: found.path, self._frame)
 
     def close(self) -> None:
         """End the iteration at the next slice."""
-        self._closed = True
+        self._passing.closed = True
 
     def _found(self, path: Path, series: int | None, max_pixels: int) -> list[DicomSlice]:
         if not path.is_dir():
@@ -168,6 +152,12 @@ class DicomSlices:
                 except SourceError:
                     continue  # told when its turn comes
         return percentile_bounds(sampled)
+
+    def _frame(self, found: DicomSlice) -> Frame:
+        picture = self._picture(found)
+        if picture.ndim == 2:
+            return grey_frame(picture, spacing=found.spacing)
+        return Frame(rgb_to_planes(picture, _PICTURES, subsample=(1, 1)), _PICTURES, spacing=found.spacing)
 
     def _picture(self, found: DicomSlice) -> U8:
         """Grey HxW, or RGB HxWx3."""

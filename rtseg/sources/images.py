@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,9 +13,10 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from rtseg.errors import ConfigError, SourceError, SourceNotFound, SourceUnreadable
+from rtseg.errors import ConfigError, SourceNotFound, SourceUnreadable
 from rtseg.sources.exif import orientation_in
 from rtseg.sources.opening import check_refusal, check_size, decoder_options, open_media, video_of
+from rtseg.sources.passing import Passing
 from rtseg.sources.planes import UPRIGHT, Orientation, PlaneReader, orientation_of, upright
 from rtseg.types import Frame, StreamInfo
 
@@ -52,14 +51,10 @@ class ImageFiles:
     ) -> None:
         if rate <= 0:
             raise ConfigError(f"rate must be over 0 pictures a second, not {rate}")
-        self.paths = tuple(file for path in paths for file in _files(Path(path)))
-        self.failures: dict[Path, str] = {}
-        if not self.paths:
-            folders = ", ".join(map(str, paths)) or "an empty list"
-            raise ConfigError(f"no picture in {folders}: pictures end with {', '.join(sorted(SUFFIXES))}")
+        self.paths = picture_files(paths)
         self._rate = Fraction(rate).limit_denominator(1001)
+        self._passing = Passing(self._rate)
         self._max_pixels = max_pixels
-        self._closed = False
         self._planes = PlaneReader()
 
     @property
@@ -75,33 +70,21 @@ class ImageFiles:
         )
 
     @property
+    def failures(self) -> dict[Path, str]:
+        """The files that could not be used so far, each with the reason."""
+        return self._passing.failures
+
+    @property
     def counts(self) -> Mapping[str, int]:
         """Pictures that could not be read so far."""
-        return {"broken_images": len(self.failures)}
+        return self._passing.counts
 
     def __iter__(self) -> Iterator[Frame]:
-        epoch, size = 0, None
-        error: SourceError | None = None
-        for index, path in enumerate(self.paths):
-            if self._closed:
-                return
-            try:
-                frame = self.read(path)
-            except SourceError as caught:
-                self.failures[path] = str(caught)
-                error = caught
-                continue
-            epoch += size not in (None, frame.size)
-            size = frame.size
-            yield replace(frame, index=index, pts=index, duration=1, epoch=epoch, arrived=time.monotonic())
-        if error is not None and len(self.failures) == len(self.paths):
-            if len(self.paths) == 1:
-                raise error
-            raise SourceUnreadable(f"none of {len(self.paths)} pictures can be read; the last: {error}") from error
+        return self._passing.frames(self.paths, lambda path: path, self.read)
 
     def close(self) -> None:
         """End the iteration at the next picture."""
-        self._closed = True
+        self._passing.closed = True
 
     def read(self, path: Path) -> Frame:
         """One picture, upright; raises SourceNotFound, SourceUnreadable or SourceTooLarge."""
@@ -112,7 +95,7 @@ class ImageFiles:
             orientation = self._orientation(path, stream.codec_context.name, decoded.rotation)
             planes, colour, alpha = upright(self._planes(decoded), orientation)
         opaque = alpha is None or bool((alpha == 255).all())
-        return Frame(planes, colour, time_base=1 / self._rate, alpha=None if opaque else alpha)
+        return Frame(planes, colour, alpha=None if opaque else alpha)
 
     def _decode(self, container: InputContainer, stream: VideoStream, path: Path) -> av.VideoFrame:
         context = stream.codec_context
@@ -140,6 +123,15 @@ class ImageFiles:
         except ValueError as error:
             _log.warning("%s: %s is no quarter turn and is ignored", path, error)
             return UPRIGHT
+
+
+def picture_files(paths: Sequence[str | os.PathLike[str]]) -> tuple[Path, ...]:
+    """Files as they are, and the pictures of folders in natural order; ConfigError where there is none."""
+    found = tuple(file for path in paths for file in _files(Path(path)))
+    if not found:
+        folders = ", ".join(map(str, paths)) or "an empty list"
+        raise ConfigError(f"no picture in {folders}: pictures end with {', '.join(sorted(SUFFIXES))}")
+    return found
 
 
 def _files(path: Path) -> list[Path]:
