@@ -94,6 +94,7 @@ class CardQueries(BaseModel):
     one, such as sky ("panoptic"). overlapping: whether instances are whole where others cover them, for kinds that
     let them. resolution: where segments are decided, at the size of the network's masks or of the frame. tokens: task
     -> what a network that is told its task takes in its input `tokens_input`, int64 1xN; empty for all others.
+    pixel_mask: the input, 1xHxW, that says where the picture is (1) and where padding (0); None where there is none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -109,6 +110,7 @@ class CardQueries(BaseModel):
     resolution: Literal["masks", "frame"] = "masks"
     tokens_input: str = "task_inputs"
     tokens: dict[Task, Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]] = {}
+    pixel_mask: str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -123,13 +125,16 @@ class CardText(BaseModel):
     file: an ONNX graph of its own, from `ids` and `mask` (int64 1xlength) to `output` (float32 1xwidth). tokenizer:
     file -> sha256 of one `tokenizer.json`, or of a vocabulary (.json) and its merges (.txt) as CLIP has them.
     condition: the input of the graph of pictures that takes such vectors, float32 Nxwidth for N prompts.
+
+    Without `file` the graph of pictures reads by itself: it takes `ids` and `mask` beside the picture, and is run for
+    each prompt; `width`, `output` and `condition` mean nothing then.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    file: GraphFile
-    sha256: Sha256
+    file: GraphFile | None = None
+    sha256: Sha256 | None = None
     tokenizer: Annotated[dict[TokenFile, Sha256], Field(min_length=1, max_length=2)]
-    width: Annotated[int, Field(gt=0, le=65536)]
+    width: Annotated[int, Field(gt=0, le=65536)] | None = None
     length: Annotated[int, Field(ge=3, le=4096)] = 77
     ids: str = "input_ids"
     mask: str = "attention_mask"
@@ -142,7 +147,14 @@ class CardText(BaseModel):
             raise ValueError(
                 f"tokenizer names one .json, or a vocabulary (.json) and its merges (.txt), not {list(self.tokenizer)}"
             )
+        if len({self.file is None, self.sha256 is None, self.width is None}) > 1:
+            raise ValueError("a graph of the text has file, sha256 and width; one graph for all has none of them")
         return self
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the graph of pictures takes besides the picture."""
+        return (self.ids, self.mask) if self.file is None else (self.condition,)
 
 
 class CardRecurrent(BaseModel):
@@ -196,11 +208,17 @@ class Card(BaseModel):
     text: CardText | None = None
     recurrent: CardRecurrent | None = None
     _folder: Path | None = PrivateAttr(default=None)
+    _beside: Path | None = PrivateAttr(default=None)
 
     @property
     def folder(self) -> Path | None:
         """Where the card was read from; None for a card made in memory."""
         return self._folder
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where its files are sought first; a hub's layout has its tokenizer and its graph in two."""
+        return tuple(folder for folder in (self._folder, self._beside) if folder is not None)
 
     @property
     def inputs(self) -> frozenset[str]:
@@ -211,14 +229,19 @@ class Card(BaseModel):
     @property
     def files(self) -> dict[str, str]:
         """Every file of the model but `external` ones, with its SHA-256; the weights first."""
-        text = {} if self.text is None else {self.text.file: self.text.sha256, **self.text.tokenizer}
-        return {self.file: self.sha256, **text}
+        files = {self.file: self.sha256}
+        if self.text is not None:
+            if self.text.file is not None and self.text.sha256 is not None:
+                files[self.text.file] = self.text.sha256
+            files |= self.text.tokenizer
+        return files
 
     @property
     def other_inputs(self) -> frozenset[str]:
         """The inputs that the graph has besides the picture."""
         recurrent = () if self.recurrent is None else (*self.recurrent.states, *self.recurrent.constants)
-        return frozenset((*recurrent, *(() if self.text is None else (self.text.condition,))))
+        mask = () if self.queries is None or self.queries.pixel_mask is None else (self.queries.pixel_mask,)
+        return frozenset((*recurrent, *mask, *(() if self.text is None else self.text.inputs)))
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

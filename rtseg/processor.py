@@ -234,7 +234,7 @@ def read_processor(path: Path) -> Processor:
     named = str(fields.get("image_processor_type") or fields.get("feature_extractor_type") or "")
     kind = next((kind for kind in _DEFAULTS if named.startswith(kind)), None)
     given = {key: value for key, value in fields.items() if value is not None and key not in _HARMLESS}
-    if kind in _DEFAULTS and _DEFAULTS[kind].get("size") == _SCALED["size"]:
+    if kind is not None and _DEFAULTS[kind].get("size") == _SCALED["size"]:
         _modernise(given, kind)
     merged = {**(_DEFAULTS[kind] if kind else {}), **given, **_UNUSED.get(kind or "", {})}
     for key in ("size", "crop_size", "pad_size"):

@@ -69,7 +69,7 @@ def weights(card: Card) -> Path:
 
 def part(card: Card, file: str) -> Path:
     """One of `card.files`, sought where `weights` are. Raises `ModelNotFound`."""
-    folders = [*([card.folder] if card.folder else []), *_user_folders(), cache_folder()]
+    folders = [*card.folders, *_user_folders(), cache_folder()]
     for folder in folders:
         if (path := folder / file).is_file():
             return path

@@ -21,7 +21,8 @@ LAYERS: list[set[str]] = [
     {"inference.gate", "places"},
     {"inference.engine", "inference.sessions", "inference.slots", "inference.providers", "inference.watchdog"}
     | {"stats", "compositor", "cards", "datasets", "channel", "fused", "tables"},
-    {"processor", "hub", "segments", "loading"},
+    {"processor", "hub", "segments", "loading", "tokens"},
+    {"layout_files"},
     {"layouts"},
     {"store"},
     {"download", "inference.prebuilt", "sources", "segmenters", "filters", "effects", "sinks", "driving", "analyzers"},
@@ -37,7 +38,7 @@ LAYERS: list[set[str]] = [
     {"sections"},
     {"config"},
     {"engines"},
-    {"options", "build"},
+    {"options", "build", "exact"},
     {"streams"},
     {"api", "segmenting", "doctor"},
     {"service", "train", "evaluate", "labels", "bench"},

@@ -13,6 +13,8 @@ from rtseg.errors import ModelNotFound, ModelRejected
 from rtseg.processor import Processor, Sides, read_processor
 
 SQUARE = {"height": 16, "width": 24}
+EDGES = {"shortest_edge": 37, "longest_edge": 70}
+LARGE = {"height": 96, "width": 96}
 
 
 def written(folder: Path, **fields: Any) -> Path:
@@ -38,12 +40,12 @@ def written(folder: Path, **fields: Any) -> Path:
         ("MobileNetV2ImageProcessor", {"do_pad": True, "pad_size": {"height": 9, "width": 9}}),
         ("ViTImageProcessor", {"size": SQUARE, "resample": 3, "do_pad": True, "pad_size": {"height": 17, "width": 30}}),
         ("ViTImageProcessor", {"size": 20}),
-        ("DetrImageProcessor", {"size": {"shortest_edge": 40, "longest_edge": 70}}),
-        ("DetrImageProcessor", {"size": 40, "max_size": 60, "pad_size": {"height": 64, "width": 64}}),
+        ("DetrImageProcessor", {"size": EDGES}),
+        ("DetrImageProcessor", {"size": 40, "max_size": 60, "pad_size": LARGE}),
         ("DetrImageProcessor", {"size": 40, "pad_and_return_pixel_mask": False}),
-        ("MaskFormerImageProcessor", {"size": {"shortest_edge": 40, "longest_edge": 70}}),
-        ("MaskFormerImageProcessor", {"size": {"shortest_edge": 40, "longest_edge": 70}, "size_divisor": 0, "do_pad": False, "pad_size": {"height": 90, "width": 90}}),
-        ("Mask2FormerImageProcessor", {"size": {"shortest_edge": 33, "longest_edge": 70}, "size_divisor": 16}),
+        ("MaskFormerImageProcessor", {"size": EDGES}),
+        ("MaskFormerImageProcessor", {"size": EDGES, "size_divisor": 0, "do_pad": False, "pad_size": LARGE}),
+        ("Mask2FormerImageProcessor", {"size": EDGES, "size_divisor": 16}),
     ],
 )  # fmt: skip
 def test_a_tensor_is_the_original_processors_number_for_number(
