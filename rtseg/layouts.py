@@ -83,7 +83,12 @@ def read_layout(folder: Path, *, graph: Path | None = None, origin: str = "") ->
             f"{folder} has no graph: put it at {VARIANTS[0]} (`optimum-cli export onnx` does), or name its file"
         )
     kind = architecture_of(config, folder)
-    files = Files(folder, graph, config, read_processor(folder / "preprocessor_config.json"))
+    files = Files(
+        folder,
+        graph,
+        config,
+        read_processor(folder / "preprocessor_config.json", model_type=str(config.get("model_type"))),
+    )
     return MAKERS[kind](files, origin)
 
 

@@ -46,7 +46,9 @@ _HARMLESS = frozenset(
 """Fields that change nothing here: do_reduce_labels and the last four are about the masks of a training set, and
 pictures are always RGB."""
 
-_IMAGENET: dict[str, Any] = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
+IMAGENET: tuple[Triple, Triple] = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation of the channels that most networks were trained with."""
+_IMAGENET: dict[str, Any] = {"image_mean": IMAGENET[0], "image_std": IMAGENET[1]}
 _SCALED: dict[str, Any] = {"size": {"shortest_edge": 800, "longest_edge": 1333}, "resample": 2, **_IMAGENET}
 _DEFAULTS: Mapping[str, dict[str, Any]] = {
     "Segformer": {"size": {"height": 512, "width": 512}, "resample": 2, **_IMAGENET},
@@ -83,6 +85,22 @@ _UNUSED: Mapping[str, dict[str, Any]] = {
     "Detr": {"do_center_crop": False},
 }
 """What a processor of that name takes and does not do, or does whatever the file says."""
+
+_BY_TYPE = {
+    "segformer": "Segformer",
+    "upernet": "Segformer",
+    "beit": "Beit",
+    "data2vec-vision": "Beit",
+    "mobilevit": "MobileViT",
+    "mobilevitv2": "MobileViT",
+    "mobilenet_v2": "MobileNetV2",
+    "maskformer": "MaskFormer",
+    "mask2former": "Mask2Former",
+    "oneformer": "OneFormer",
+    "detr": "Detr",
+    "clipseg": "ViT",
+}
+"""The processor that transformers takes for a model, where the file names none."""
 
 _SQUARE = ("Segformer", "Beit", "ViT")
 """Whose `size` as one number means both sides, and not the shorter one."""
@@ -184,7 +202,7 @@ class Processor(BaseModel):
             name=name,
             size=size,
             colour="bgr" if self.do_flip_channel_order else "rgb",
-            scale=1 / self.rescale_factor if self.do_rescale else 1.0,
+            scale=float(f"{1 / self.rescale_factor:.10g}") if self.do_rescale else 1.0,
             mean=turned(self.image_mean, self.do_flip_channel_order) if self.do_normalize else (0.0, 0.0, 0.0),
             std=turned(self.image_std, self.do_flip_channel_order) if self.do_normalize else (1.0, 1.0, 1.0),
         )
@@ -219,8 +237,11 @@ def turned(values: Triple, reverse: bool) -> Triple:
     return (third, second, first) if reverse else values
 
 
-def read_processor(path: Path) -> Processor:
-    """The processor in a `preprocessor_config.json`; ModelRejected names a field that is not understood."""
+def read_processor(path: Path, *, model_type: str = "") -> Processor:
+    """The processor in a `preprocessor_config.json`; ModelRejected names a field that is not understood.
+
+    model_type: of `config.json`, which says whose defaults count where the file does not name its processor.
+    """
     try:
         fields = json.loads(path.read_bytes())
     except OSError as error:
@@ -232,7 +253,7 @@ def read_processor(path: Path) -> Processor:
     if not isinstance(fields, dict):
         raise ModelRejected(f"{path} is no image processor: it must be a JSON object")
     named = str(fields.get("image_processor_type") or fields.get("feature_extractor_type") or "")
-    kind = next((kind for kind in _DEFAULTS if named.startswith(kind)), None)
+    kind = next((kind for kind in _DEFAULTS if named.startswith(kind)), None if named else _BY_TYPE.get(model_type))
     given = {key: value for key, value in fields.items() if value is not None and key not in _HARMLESS}
     if kind is not None and _DEFAULTS[kind].get("size") == _SCALED["size"]:
         _modernise(given, kind)
