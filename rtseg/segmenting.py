@@ -25,7 +25,7 @@ from rtseg.engines import build_engine, build_segmenter
 from rtseg.errors import ConfigError, InferenceFailed
 from rtseg.exact import ExactQueries, ExactScores, asked_of, processor_of, takes_any_size
 from rtseg.layouts import changed, find_layout
-from rtseg.loading import MAX_PIXELS, Picture, load_picture
+from rtseg.loading import MAX_PIXELS, AllowUrls, Picture, load_picture
 from rtseg.ops.arrays import F32, U8, as_f32, as_u8
 from rtseg.ops.resize import enlarge
 from rtseg.ops.tensors import best_class, is_sound, softmax
@@ -69,14 +69,15 @@ def segment(
     mask_threshold: float | None = None,
     overlap_mask_area_threshold: float | None = None,
     probabilities: bool = False,
-    allow_urls: bool = False,
+    allow_urls: AllowUrls = False,
     max_pixels: int = MAX_PIXELS,
     providers: Sequence[str] | None = None,
     threads: int | None = None,
 ) -> Segments:
     """The segments of one picture: a list of `{"label", "score", "mask"}`, as `pipeline("image-segmentation")` gives.
 
-    image: a path, an encoded picture's bytes, a PIL image, RGB uint8 HxWx3, or with `allow_urls` an address.
+    image: a path, an encoded picture's bytes, a PIL image, RGB uint8 HxWx3, or with `allow_urls` an address
+    ("private": also one of this machine's network).
     model: the name or the path of a card, a folder, or a hub's repository (see `docs/models.md`). The last two models
     stay open, so calls that follow are fast. task: what to make of it, None for what the model does.
 
@@ -139,7 +140,7 @@ class ImageSegmenter:
         mask_threshold: float | None = None,
         overlap_mask_area_threshold: float | None = None,
         probabilities: bool = False,
-        allow_urls: bool = False,
+        allow_urls: AllowUrls = False,
         max_pixels: int = MAX_PIXELS,
     ) -> Segments:
         """See `segment`."""

@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
     {"frame"},
     {"results"},
     {"types"},
-    {"inference.gate", "places"},
+    {"inference.gate", "places", "fetching"},
     {"inference.engine", "inference.sessions", "inference.slots", "inference.providers", "inference.watchdog"}
     | {"stats", "compositor", "cards", "datasets", "channel", "fused", "tables"},
     {"processor", "hub", "segments", "loading", "tokens"},
