@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
@@ -20,6 +21,8 @@ Task = Literal["semantic", "instance", "panoptic"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 GraphFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.onnx$")]
+BesideFile = Annotated[str, Field(pattern=r"^[^./\\:\x00-\x1f\x7f][^/\\:\x00-\x1f\x7f]{0,254}$")]
+Https = Annotated[str, Field(pattern=r"^https://")]
 TokenFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.(json|txt)$")]
 
 
@@ -174,16 +177,12 @@ class Card(BaseModel):
 
     name: what `--model` takes. file: name of the weights, beside the card or in a searched folder. sha256: of the
     weights, 64 hexadecimal digits. licence: of the weights. source: who made them, from what. url: where they can be
-    had, None if nowhere. data: what they were trained on, with its terms. recipe: SHA-256 of what they were trained by,
-    for our own. detection: thresholds of detectors. names: of the regions or classes, in order. palette: name ->
-    "#rrggbb". metrics: published or measured figures. external: file -> sha256 of weights that the graph keeps outside
-    itself, beside it; usually none. queries: of the "queries" family, and of no other.
-    weights, 64 hexadecimal digits. licence: of the weights. source: who made them, from what. url: where
-    they can be had, None if nowhere. data: what they were trained on, with its terms. recipe: SHA-256 of what they
-    were trained by, for our own. names: of the regions or classes, in order. palette: name -> "#rrggbb". metrics:
-    published or measured figures. external: file -> sha256 of weights that the graph keeps outside itself, beside
-    it; usually none. text: of the "prompted" family, whose names are the prompts that it begins with. recurrent: of
-    the family of that name.
+    had, None if nowhere. urls: file -> address of the model's other files, where they do not lie beside `url`. data:
+    what they were trained on, with its terms. recipe: SHA-256 of what they were trained by, for our own. detection:
+    thresholds of detectors. names: of the regions or classes, in order. palette: name -> "#rrggbb". metrics: published
+    or measured figures. external: file -> sha256 of weights that the graph keeps outside itself, beside it; usually
+    none. queries: of the "queries" family, and of no other. text: of the "prompted" family, whose names are the prompts
+    that it begins with. recurrent: of the family of that name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -194,7 +193,8 @@ class Card(BaseModel):
     sha256: Sha256
     licence: str
     source: str
-    url: Annotated[str, Field(pattern=r"^https://")] | None = None
+    url: Https | None = None
+    urls: dict[str, Https] = {}
     data: str = ""
     recipe: str = ""
     input: CardInput
@@ -203,7 +203,7 @@ class Card(BaseModel):
     names: Annotated[tuple[Name, ...], Field(min_length=1)]
     palette: dict[str, Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]] = {}
     metrics: dict[str, float | str] = {}
-    external: dict[str, Sha256] = {}
+    external: dict[BesideFile, Sha256] = {}
     queries: CardQueries | None = None
     text: CardText | None = None
     recurrent: CardRecurrent | None = None
@@ -236,6 +236,13 @@ class Card(BaseModel):
             files |= self.text.tokenizer
         return files
 
+    def address_of(self, file: str) -> str | None:
+        """Where one of `files` or `external` can be had: its own address, else beside the weights; None if nowhere."""
+        if file == self.file or file in self.urls or self.url is None:
+            return self.urls.get(file, self.url)
+        parts = urlsplit(self.url)
+        return parts._replace(path=f"{parts.path.rpartition('/')[0]}/{quote(file)}").geturl()
+
     @property
     def other_inputs(self) -> frozenset[str]:
         """The inputs that the graph has besides the picture."""
@@ -249,6 +256,8 @@ class Card(BaseModel):
             raise ValueError(f"names must differ from each other, not {list(self.names)}")
         if strangers := sorted(set(self.palette) - set(self.names)):
             raise ValueError(f"palette names {strangers}, which are not among names {list(self.names)}")
+        if strangers := sorted(set(self.urls) - set(self.files) - set(self.external)):
+            raise ValueError(f"urls names {strangers}, which are no files of the model")
         regions = [region for output in self.outputs for region in output.regions]
         if (self.text is not None) != (self.family == "prompted"):
             raise ValueError('the family "prompted", and no other, has a table [text]')
