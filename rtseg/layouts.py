@@ -27,7 +27,7 @@ from rtseg.layout_files import (
 from rtseg.ops.queries import Kind as QueryKind
 from rtseg.places import clean_path, sha256_of
 from rtseg.processor import read_processor
-from rtseg.tokens import task_tokens, tokenizer_files
+from rtseg.tokens import FILES, task_tokens, tokenizer_files
 
 __all__ = ["MAKERS", "VARIANTS", "Layout", "changed", "find_layout", "read_layout", "renew"]
 
@@ -65,7 +65,10 @@ def changed(name: str) -> tuple[int, ...]:
         path = clean_path(name)
     except ValueError:
         return ()
-    places = [path, *(path / place for place in ("config.json", "preprocessor_config.json", *VARIANTS))]
+    places = [
+        path,
+        *(path / place for place in ("config.json", "preprocessor_config.json", *sum(FILES, ()), *VARIANTS)),
+    ]
     return tuple(place.stat().st_mtime_ns for place in places if place.exists())
 
 
