@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 import rtseg
+from rtseg.exact import ExactScores
 from rtseg.loading import load_picture
 from rtseg.ops.tensors import best_class
 from rtseg.segmenting import ImageSegmenter
@@ -27,7 +28,7 @@ MOST = 50
 def main(model: str, paths: list[Path]) -> None:
     segmenter, pipeline = ImageSegmenter(model), rtseg.load_pipeline(model=model)
     exact = segmenter._exact
-    if exact is None:
+    if not isinstance(exact, ExactScores):
         sys.exit(f"{model} is no semantic model that is fed by stretching")
     files = ImageFiles(paths).paths
     rows: list[list[float]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
@@ -20,6 +21,8 @@ Task = Literal["semantic", "instance", "panoptic"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 GraphFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.onnx$")]
+BesideFile = Annotated[str, Field(pattern=r"^[^./\\:\x00-\x1f\x7f][^/\\:\x00-\x1f\x7f]{0,254}$")]
+Https = Annotated[str, Field(pattern=r"^https://")]
 TokenFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.(json|txt)$")]
 
 
@@ -94,6 +97,7 @@ class CardQueries(BaseModel):
     one, such as sky ("panoptic"). overlapping: whether instances are whole where others cover them, for kinds that
     let them. resolution: where segments are decided, at the size of the network's masks or of the frame. tokens: task
     -> what a network that is told its task takes in its input `tokens_input`, int64 1xN; empty for all others.
+    pixel_mask: the input, 1xHxW, that says where the picture is (1) and where padding (0); None where there is none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -109,6 +113,7 @@ class CardQueries(BaseModel):
     resolution: Literal["masks", "frame"] = "masks"
     tokens_input: str = "task_inputs"
     tokens: dict[Task, Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]] = {}
+    pixel_mask: str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -123,13 +128,16 @@ class CardText(BaseModel):
     file: an ONNX graph of its own, from `ids` and `mask` (int64 1xlength) to `output` (float32 1xwidth). tokenizer:
     file -> sha256 of one `tokenizer.json`, or of a vocabulary (.json) and its merges (.txt) as CLIP has them.
     condition: the input of the graph of pictures that takes such vectors, float32 Nxwidth for N prompts.
+
+    Without `file` the graph of pictures reads by itself: it takes `ids` and `mask` beside the picture, and is run for
+    each prompt; `width`, `output` and `condition` mean nothing then.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    file: GraphFile
-    sha256: Sha256
+    file: GraphFile | None = None
+    sha256: Sha256 | None = None
     tokenizer: Annotated[dict[TokenFile, Sha256], Field(min_length=1, max_length=2)]
-    width: Annotated[int, Field(gt=0, le=65536)]
+    width: Annotated[int, Field(gt=0, le=65536)] | None = None
     length: Annotated[int, Field(ge=3, le=4096)] = 77
     ids: str = "input_ids"
     mask: str = "attention_mask"
@@ -142,7 +150,14 @@ class CardText(BaseModel):
             raise ValueError(
                 f"tokenizer names one .json, or a vocabulary (.json) and its merges (.txt), not {list(self.tokenizer)}"
             )
+        if len({self.file is None, self.sha256 is None, self.width is None}) > 1:
+            raise ValueError("a graph of the text has file, sha256 and width; one graph for all has none of them")
         return self
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the graph of pictures takes besides the picture."""
+        return (self.ids, self.mask) if self.file is None else (self.condition,)
 
 
 class CardRecurrent(BaseModel):
@@ -162,12 +177,13 @@ class Card(BaseModel):
 
     name: what `--model` takes. file: name of the weights, beside the card or in a searched folder. sha256: of the
     weights, 64 hexadecimal digits. licence: of the weights. source: who made them, from what. url: where they can be
-    had, None if nowhere. data: what they were trained on, with its terms. recipe: SHA-256 of what they were trained by,
-    for our own. detection: thresholds of detectors. names: of the regions or classes, in order. palette: name ->
-    "#rrggbb". metrics: published or measured figures. external: file -> sha256 of weights that the graph keeps outside
-    itself, beside it; usually none. queries: of the "queries" family, and of no other. text: of the "prompted" family,
-    whose names are the prompts that it begins with. recurrent: of the family of that name. lighter: a model for the
-    same that costs less, which live streams use while the machine is too slow for this one.
+    had, None if nowhere. urls: file -> address of the model's other files, where they do not lie beside `url`. data:
+    what they were trained on, with its terms. recipe: SHA-256 of what they were trained by, for our own. detection:
+    thresholds of detectors. names: of the regions or classes, in order. palette: name -> "#rrggbb". metrics: published
+    or measured figures. external: file -> sha256 of weights that the graph keeps outside itself, beside it; usually
+    none. queries: of the "queries" family, and of no other. text: of the "prompted" family, whose names are the prompts
+    that it begins with. recurrent: of the family of that name. lighter: a model for the same that
+    costs less, which live streams use while the machine is too slow for this one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -178,7 +194,8 @@ class Card(BaseModel):
     sha256: Sha256
     licence: str
     source: str
-    url: Annotated[str, Field(pattern=r"^https://")] | None = None
+    url: Https | None = None
+    urls: dict[str, Https] = {}
     data: str = ""
     recipe: str = ""
     input: CardInput
@@ -187,17 +204,23 @@ class Card(BaseModel):
     names: Annotated[tuple[Name, ...], Field(min_length=1)]
     palette: dict[str, Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]] = {}
     metrics: dict[str, float | str] = {}
-    external: dict[str, Sha256] = {}
+    external: dict[BesideFile, Sha256] = {}
     queries: CardQueries | None = None
     text: CardText | None = None
     recurrent: CardRecurrent | None = None
     lighter: str | None = None
     _folder: Path | None = PrivateAttr(default=None)
+    _beside: Path | None = PrivateAttr(default=None)
 
     @property
     def folder(self) -> Path | None:
         """Where the card was read from; None for a card made in memory."""
         return self._folder
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where its files are sought first; a hub's layout has its tokenizer and its graph in two."""
+        return tuple(folder for folder in (self._folder, self._beside) if folder is not None)
 
     @property
     def inputs(self) -> frozenset[str]:
@@ -208,14 +231,26 @@ class Card(BaseModel):
     @property
     def files(self) -> dict[str, str]:
         """Every file of the model but `external` ones, with its SHA-256; the weights first."""
-        text = {} if self.text is None else {self.text.file: self.text.sha256, **self.text.tokenizer}
-        return {self.file: self.sha256, **text}
+        files = {self.file: self.sha256}
+        if self.text is not None:
+            if self.text.file is not None and self.text.sha256 is not None:
+                files[self.text.file] = self.text.sha256
+            files |= self.text.tokenizer
+        return files
+
+    def address_of(self, file: str) -> str | None:
+        """Where one of `files` or `external` can be had: its own address, else beside the weights; None if nowhere."""
+        if file == self.file or file in self.urls or self.url is None:
+            return self.urls.get(file, self.url)
+        parts = urlsplit(self.url)
+        return parts._replace(path=f"{parts.path.rpartition('/')[0]}/{quote(file)}").geturl()
 
     @property
     def other_inputs(self) -> frozenset[str]:
         """The inputs that the graph has besides the picture."""
         recurrent = () if self.recurrent is None else (*self.recurrent.states, *self.recurrent.constants)
-        return frozenset((*recurrent, *(() if self.text is None else (self.text.condition,))))
+        mask = () if self.queries is None or self.queries.pixel_mask is None else (self.queries.pixel_mask,)
+        return frozenset((*recurrent, *mask, *(() if self.text is None else self.text.inputs)))
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -223,6 +258,8 @@ class Card(BaseModel):
             raise ValueError(f"names must differ from each other, not {list(self.names)}")
         if strangers := sorted(set(self.palette) - set(self.names)):
             raise ValueError(f"palette names {strangers}, which are not among names {list(self.names)}")
+        if strangers := sorted(set(self.urls) - set(self.files) - set(self.external)):
+            raise ValueError(f"urls names {strangers}, which are no files of the model")
         regions = [region for output in self.outputs for region in output.regions]
         if (self.text is not None) != (self.family == "prompted"):
             raise ValueError('the family "prompted", and no other, has a table [text]')

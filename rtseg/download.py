@@ -14,13 +14,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias
 from urllib.parse import quote, unquote, urlsplit
 
 from rtseg.cards import Card
 from rtseg.errors import DownloadFailed, ModelCorrupt
-from rtseg.store import cache_folder, clean_path, sha256_of
+from rtseg.store import clean_path, pulled_to, sha256_of
 
 __all__ = ["Progress", "pull"]
 
@@ -32,6 +33,8 @@ Progress: TypeAlias = Callable[[int, int | None], None]
 CHUNK = 1 << 16
 LARGEST = 2 << 30
 """Bytes: what a protobuf file, and so an ONNX file, can have."""
+LARGEST_BESIDE = 64 << 30
+"""Bytes of weights that a graph keeps outside itself, which is done where they are more."""
 
 _PERMANENT = {400, 401, 403, 404, 405, 407, 410, 451}
 
@@ -40,29 +43,56 @@ class _Interrupted(Exception):
     """A failure that another try may mend; what arrived stays in the `.part` file."""
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One file of a model: what it must be, where it may be had, and how many bytes of it are taken at most."""
+
+    model: str
+    name: str
+    sha256: str
+    url: str | None
+    most: int
+
+
 def pull(
     card: Card, *, progress: Progress | None = None, attempts: int = 5, pause: float = 0.5, timeout: float = 30.0
 ) -> Path:
-    """The card's weights in the cache folder, fetched unless they are there already.
+    """The card's weights in the cache folder, with every other file that the card names, fetched unless there already.
 
     They come from `RTSEG_MIRROR` if that is set (an address, with USER:PASSWORD@ where needed, or a folder, that
-    holds FILE or NAME/FILE), else from the card's `url`; proxies are taken from the environment. What arrived of
-    an interrupted transfer is resumed, also by a later call. After a failure that may pass, the next of `attempts`
-    waits `pause` seconds, doubled each time; `timeout` is how long a silent connection is believed in. Several
-    pulls at once wait for each other.
+    holds FILE or NAME/FILE), else from the card's `url` and `urls` (`Card.address_of`); proxies are taken from the
+    environment. What arrived of an interrupted transfer is resumed, also by a later call. After a failure that may
+    pass, the next of `attempts` waits `pause` seconds, doubled each time; `timeout` is how long a silent connection is
+    believed in. Several pulls at once wait for each other. progress: for each file in turn.
 
     Raises `DownloadFailed`, or `ModelCorrupt` if what was fetched has another hash; it is then deleted.
     """
     report = progress or (lambda _done, _total: None)
-    target = cache_folder() / card.file
+    files = [(*each, LARGEST) for each in card.files.items()]
+    files += [(*each, LARGEST_BESIDE) for each in card.external.items()]
+    found = [
+        _pulled(
+            _File(card.name, name, sha256, card.address_of(name), most),
+            pulled_to(card)[0] / name,
+            report,
+            attempts=attempts,
+            pause=pause,
+            timeout=timeout,
+        )
+        for name, sha256, most in files
+    ]
+    return found[0]
+
+
+def _pulled(wanted: _File, target: Path, report: Progress, *, attempts: int, pause: float, timeout: float) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target.with_name(f"{target.name}.lock")):
-            if target.is_file() and sha256_of(target) == card.sha256:
+            if target.is_file() and sha256_of(target) == wanted.sha256:
                 report(target.stat().st_size, target.stat().st_size)
                 return target
             part = target.with_name(f"{target.name}.part")
-            _fetch(card, part, report, attempts=attempts, pause=pause, timeout=timeout)
+            _fetch(wanted, part, report, attempts=attempts, pause=pause, timeout=timeout)
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
             part.replace(target)
@@ -75,22 +105,23 @@ def pull(
     return target
 
 
-def _fetch(card: Card, part: Path, report: Progress, *, attempts: int, pause: float, timeout: float) -> None:
+def _fetch(wanted: _File, part: Path, report: Progress, *, attempts: int, pause: float, timeout: float) -> None:
     mirror = os.environ.get("RTSEG_MIRROR", "")
     if mirror and urlsplit(mirror).scheme not in ("http", "https"):
-        _copy(card, clean_path(mirror), part, report)
-        _check(card, part, mirror, resumed=False)
+        _copy(wanted, clean_path(mirror), part, report)
+        _check(wanted, part, mirror, resumed=False)
         return
-    addresses = _addresses(card, mirror)
+    addresses = _addresses(wanted, part.parent, mirror)
+    insecure = mirror.startswith("http:")
     for attempt in range(attempts):
         resumed = part.is_file()
         try:
-            _transfer(addresses, part, report, insecure=mirror.startswith("http:"), timeout=timeout)
-            _check(card, part, addresses[0], resumed=resumed)
+            _transfer(addresses, part, report, insecure=insecure, timeout=timeout, most=wanted.most)
+            _check(wanted, part, addresses[0], resumed=resumed)
         except _Interrupted as error:
             if attempt == attempts - 1:
                 raise DownloadFailed(
-                    f"{card.name!r} could not be fetched in {attempts} attempts: {error}; "
+                    f"{wanted.model!r} could not be fetched in {attempts} attempts: {error}; "
                     f"{part} keeps what arrived, pull again to resume"
                 ) from error.__cause__
             log.info("attempt %d of %d: %s", attempt + 1, attempts, error)
@@ -99,46 +130,46 @@ def _fetch(card: Card, part: Path, report: Progress, *, attempts: int, pause: fl
             return
 
 
-def _addresses(card: Card, mirror: str) -> list[str]:
+def _addresses(wanted: _File, folder: Path, mirror: str) -> list[str]:
     if mirror:
         base = mirror.rstrip("/")
-        return [f"{base}/{quote(card.file)}", f"{base}/{quote(card.name)}/{quote(card.file)}"]
-    if card.url is None:
+        return [f"{base}/{quote(wanted.name)}", f"{base}/{quote(wanted.model)}/{quote(wanted.name)}"]
+    if wanted.url is None:
         raise DownloadFailed(
-            f"{card.name!r} has no public address: put {card.file} into {cache_folder()}, "
+            f"{wanted.model!r} has no public address: put {wanted.name} into {folder}, "
             "or set RTSEG_MIRROR to a folder or address that has it"
         )
-    return [card.url]
+    return [wanted.url]
 
 
-def _copy(card: Card, folder: Path, part: Path, report: Progress) -> None:
-    places = [folder / card.file, folder / card.name / card.file]
+def _copy(wanted: _File, folder: Path, part: Path, report: Progress) -> None:
+    places = [folder / wanted.name, folder / wanted.model / wanted.name]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
-        raise DownloadFailed(f"the mirror folder {folder} holds neither {card.file} nor {card.name}/{card.file}")
+        raise DownloadFailed(f"the mirror folder {folder} holds neither {wanted.name} nor {wanted.model}/{wanted.name}")
     shutil.copyfile(found, part)
     report(part.stat().st_size, part.stat().st_size)
 
 
-def _check(card: Card, part: Path, origin: str, *, resumed: bool) -> None:
-    if (found := sha256_of(part)) != card.sha256:
+def _check(wanted: _File, part: Path, origin: str, *, resumed: bool) -> None:
+    if (found := sha256_of(part)) != wanted.sha256:
         part.unlink()
         if resumed:
             raise _Interrupted("what was resumed belonged to another file")
         raise ModelCorrupt(
-            f"what {_shown(origin)} gave for {card.name!r} was deleted: "
-            f"its SHA-256 is {found}, the card says {card.sha256}"
+            f"what {_shown(origin)} gave for {wanted.model!r} was deleted: "
+            f"its SHA-256 is {found}, the card says {wanted.sha256}"
         )
 
 
-def _transfer(addresses: list[str], part: Path, report: Progress, *, insecure: bool, timeout: float) -> None:
+def _transfer(addresses: list[str], part: Path, report: Progress, *, insecure: bool, timeout: float, most: int) -> None:
     """Bring `part` to full length from the first address that has the file."""
     opener = urllib.request.build_opener(_SafeRedirects(insecure=insecure))
     for address in addresses:
         have = part.stat().st_size if part.is_file() else 0
         try:
             with opener.open(_request(address, have), timeout=timeout) as response:
-                _receive(response, part, have if response.status == 206 else 0, report)
+                _receive(response, part, have if response.status == 206 else 0, report, most)
                 return
         except urllib.error.HTTPError as error:
             error.close()
@@ -176,7 +207,7 @@ def _request(address: str, have: int) -> urllib.request.Request:
     return request
 
 
-def _receive(response: http.client.HTTPResponse, part: Path, start: int, report: Progress) -> None:
+def _receive(response: http.client.HTTPResponse, part: Path, start: int, report: Progress, most: int) -> None:
     length = response.headers.get("Content-Length", "")
     total = start + int(length) if length.isdigit() else None
     if start and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
@@ -188,9 +219,9 @@ def _receive(response: http.client.HTTPResponse, part: Path, start: int, report:
         report(done, total)
         while block := response.read(CHUNK):
             done += len(block)
-            if done > LARGEST:
+            if done > most:
                 file.truncate(0)
-                raise DownloadFailed(f"more than {LARGEST} bytes arrived, which no ONNX file has: stopped")
+                raise DownloadFailed(f"more than {most} bytes arrived, which no ONNX file has: stopped")
             file.write(block)
             report(done, total)
     if total is not None and done < total:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rtseg import registry, store
-from rtseg.cards import Card
+from rtseg.cards import Card, CardQueries
 from rtseg.config import ModelOptions
 from rtseg.errors import ConfigError, ModelRejected
 from rtseg.families import QUERY_OPTIONS, check_asked, with_asked
@@ -73,6 +73,8 @@ def _text_encoder(options: ModelOptions, card: Card) -> Any:
     assert card.text is not None
     store.verify(card)
     files = {name: store.part(card, name) for name in card.files}
+    if card.text.file is None:
+        return registry.import_target("rtseg.segmenters.text:PromptTokens", extra="prompts")(card.text, files)
     shapes = dict.fromkeys((card.text.ids, card.text.mask), (1, card.text.length))
     engine = OrtEngine(files[card.text.file], shapes=shapes, warmup=0, **_on_cpu(options.options()))
     return registry.import_target("rtseg.segmenters.text:TextEncoder", extra="prompts")(card.text, engine, files)
@@ -83,15 +85,34 @@ def _on_cpu(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _more_shapes(options: ModelOptions, card: Card, path: Path) -> dict[str, tuple[int, ...]]:
-    """Of the inputs besides the picture: states as large as they become, and a vector for each prompt."""
+    """Of the inputs besides the picture: states as large as they become, what is told, and a vector for each prompt."""
     if card.recurrent is not None:
         cpu = _on_cpu(options.options())
         return states.state_shapes(path, card, lambda shapes: OrtEngine(path, shapes=shapes, warmup=0, **cpu))
-    if card.text is not None:
+    if card.queries is not None:
+        return _shapes_told(card.queries, card.input.shape, path)
+    if card.text is not None and card.text.width is None:
+        return dict.fromkeys(card.text.inputs, (1, card.text.length))
+    if card.text is not None and card.text.width is not None:
         declared = states.declared_shapes(path).get(card.text.condition, ())
         at_once = (declared[0] if declared else None) or len(card.names)
         return {card.text.condition: (at_once, card.text.width)}
     return {}
+
+
+def _shapes_told(queries: CardQueries, picture: tuple[int, ...], path: Path) -> dict[str, tuple[int, ...]]:
+    """Of a task's tokens and of the mask of pixels, where the graph leaves them open."""
+    told: dict[str, tuple[int, ...]] = {}
+    if queries.tokens:
+        told[queries.tokens_input] = (1, len(queries.tokens[queries.task]))
+    if queries.pixel_mask is not None:
+        told[queries.pixel_mask] = (1, *picture[2:])
+    declared = states.declared_shapes(path) if told else {}
+    return {
+        name: tuple(side or ours for side, ours in zip(declared[name], shape, strict=True))
+        for name, shape in told.items()
+        if len(declared.get(name, ())) == len(shape)
+    }
 
 
 def build_engine(options: ModelOptions, card: Card, *, batch: int = 1) -> OrtEngine:

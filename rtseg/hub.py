@@ -16,7 +16,7 @@ from rtseg.places import cache_folder, sha256_of
 _NAME = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w.-]+))?(/(?P<file>(onnx/)?[\w.-]+\.onnx))?"
 )
-_ABOUT = ("config.json", "preprocessor_config.json", "README.md")
+_ABOUT = ("config.json", "preprocessor_config.json", "README.md", "tokenizer.json", "vocab.json", "merges.txt")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import io
 import os
-import urllib.error
-import urllib.request
 import warnings
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -23,6 +21,7 @@ from rtseg.errors import (
     SourceTooLarge,
     SourceUnreadable,
 )
+from rtseg.fetching import Fetcher, anywhere, is_public
 from rtseg.frame import shapes_of
 from rtseg.ops.arrays import U8
 from rtseg.places import clean_path
@@ -31,6 +30,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Picture: TypeAlias = "str | PathLike[str] | bytes | bytearray | memoryview | Image | U8"
+
+AllowUrls: TypeAlias = bool | Literal["private"]
+"""Whether pictures may be fetched: not at all, from public addresses, or also from private ones."""
 
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 100_000_000
@@ -41,12 +43,13 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "AVIF", "GIF", "PPM", "JPEG200
 _TIMEOUT = 30.0
 
 
-def load_picture(image: Picture, *, allow_urls: bool = False, max_pixels: int = MAX_PIXELS) -> U8:
+def load_picture(image: Picture, *, allow_urls: AllowUrls = False, max_pixels: int = MAX_PIXELS) -> U8:
     """RGB uint8 HxWx3 of a path, an address, an encoded picture's bytes, a PIL image, or an array.
 
     An array is RGB uint8 HxWx3, as it is. Files are turned upright as EXIF says, alpha is dropped, and of moving
-    pictures the first is taken. allow_urls: whether "https://..." may be fetched, from any address that this machine
-    reaches; not for text of strangers. max_pixels: width x height above which nothing is decoded.
+    pictures the first is taken. allow_urls: whether "https://..." may be fetched: True from public addresses, and
+    through no proxy, "private" also from this machine and its network; redirects are held to the same. max_pixels:
+    width x height above which nothing is decoded.
 
     Raises FrameError for other arrays, ConfigError for an address that is not allowed, SourceNotFound,
     SourceUnreadable, SourceTooLarge or SourceStalled.
@@ -121,26 +124,28 @@ def _bytes_of(text: str) -> bytes:
         raise SourceUnreadable(f"{text!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _fetched(address: str, allowed: bool) -> bytes:
+def _fetched(address: str, allowed: AllowUrls) -> bytes:
     scheme, name = urlsplit(address).scheme, _without_secrets(address)
     if not allowed:
         raise ConfigError(f"{name} is an address, and these are off: give a file, or allow_urls=True")
     if scheme not in ("http", "https"):
         raise ConfigError(f"{name} is not http or https: give a file's path without {scheme}://")
+    fetch = Fetcher(max_bytes=MAX_BYTES, timeout=_TIMEOUT, allowed=anywhere if allowed == "private" else is_public)
     try:
-        with urllib.request.urlopen(address, timeout=_TIMEOUT) as answer:
-            data: Any = answer.read(MAX_BYTES + 1)
-    except TimeoutError as error:
-        raise SourceStalled(f"{name} gave nothing for {_TIMEOUT:g} s: try again, or fetch it yourself") from error
-    except (OSError, ValueError) as error:  # URLError and HTTPError are OSErrors; ValueError: an address that is none
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()
-            if error.code in (404, 410):
-                raise SourceNotFound(f"{name} does not exist ({error.code}): correct the address") from error
-        raise SourceUnreadable(f"{name} cannot be fetched: {getattr(error, 'reason', None) or error}") from error
-    if len(data) > MAX_BYTES:
-        raise SourceTooLarge(f"{name} is over {MAX_BYTES} bytes, the most that is fetched: give a smaller picture")
-    return bytes(data)
+        return fetch(address)
+    except ConfigError as error:
+        more = "" if allowed == "private" else '; allow_urls="private" takes those of your own network too'
+        raise ConfigError(f"{name} is not fetched: {error}{more}") from error
+    except SourceNotFound as error:
+        raise SourceNotFound(f"{name} does not exist ({error}): correct the address") from error
+    except SourceStalled as error:
+        raise SourceStalled(f"{name} did not arrive in {_TIMEOUT:g} s: try again, or fetch it yourself") from error
+    except SourceTooLarge as error:
+        raise SourceTooLarge(
+            f"{name} is over {MAX_BYTES} bytes, the most that is fetched: give a smaller picture"
+        ) from error
+    except SourceError as error:
+        raise SourceUnreadable(f"{name} cannot be fetched: {error}") from error
 
 
 def _without_secrets(address: str) -> str:

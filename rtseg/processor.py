@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rtseg.cards import CardInput, Positive, Side, Triple
@@ -45,7 +46,9 @@ _HARMLESS = frozenset(
 """Fields that change nothing here: do_reduce_labels and the last four are about the masks of a training set, and
 pictures are always RGB."""
 
-_IMAGENET: dict[str, Any] = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
+IMAGENET: tuple[Triple, Triple] = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation of the channels that most networks were trained with."""
+_IMAGENET: dict[str, Any] = {"image_mean": IMAGENET[0], "image_std": IMAGENET[1]}
 _SCALED: dict[str, Any] = {"size": {"shortest_edge": 800, "longest_edge": 1333}, "resample": 2, **_IMAGENET}
 _DEFAULTS: Mapping[str, dict[str, Any]] = {
     "Segformer": {"size": {"height": 512, "width": 512}, "resample": 2, **_IMAGENET},
@@ -65,7 +68,9 @@ _DEFAULTS: Mapping[str, dict[str, Any]] = {
     },
     "MaskFormer": {**_SCALED, "size_divisor": 32},
     "Mask2Former": {**_SCALED, "size_divisor": 32},
-    "Detr": _SCALED,
+    "OneFormer": _SCALED,
+    "Detr": {**_SCALED, "do_pad": True},
+    "ViT": {"size": {"height": 224, "width": 224}, "resample": 2},
 }
 """What processors of transformers do where the file is silent; files that name another processor must say all."""
 
@@ -74,14 +79,33 @@ _UNUSED: Mapping[str, dict[str, Any]] = {
     "Beit": {"do_pad": False},
     "MobileViT": {"do_normalize": False, "do_pad": False},
     "MobileNetV2": {"do_pad": False},
-    "MaskFormer": {"do_pad": False},
-    "Mask2Former": {"do_pad": False},
-    "Detr": {"do_pad": False},
+    "MaskFormer": {"do_center_crop": False, "do_pad": True},
+    "Mask2Former": {"do_center_crop": False, "do_pad": True},
+    "OneFormer": {"do_center_crop": False, "do_pad": False},
+    "Detr": {"do_center_crop": False},
 }
-"""What a processor of that name takes and does not do."""
+"""What a processor of that name takes and does not do, or does whatever the file says."""
 
-_SQUARE = ("Segformer", "Beit")
+_BY_TYPE = {
+    "segformer": "Segformer",
+    "upernet": "Segformer",
+    "beit": "Beit",
+    "data2vec-vision": "Beit",
+    "mobilevit": "MobileViT",
+    "mobilevitv2": "MobileViT",
+    "mobilenet_v2": "MobileNetV2",
+    "maskformer": "MaskFormer",
+    "mask2former": "Mask2Former",
+    "oneformer": "OneFormer",
+    "detr": "Detr",
+    "clipseg": "ViT",
+}
+"""The processor that transformers takes for a model, where the file names none."""
+
+_SQUARE = ("Segformer", "Beit", "ViT")
 """Whose `size` as one number means both sides, and not the shorter one."""
+_LONGEST = 1333
+"""What DETR's processor allows the longest side to have where `size` is one number and there is no `max_size`."""
 
 
 class Sides(BaseModel):
@@ -135,9 +159,7 @@ class Processor(BaseModel):
 
         Raises ModelRejected where the picture does not fit into `pad_size`.
         """
-        size = (
-            self._whole(self._resized(picture.shape[1], picture.shape[0])) if self.do_resize else picture.shape[1::-1]
-        )
+        size = self._size_before_crop(picture)
         if size != picture.shape[1::-1]:
             picture = self.resized(picture, size)
         if self.do_center_crop and self.crop_size is not None:
@@ -152,6 +174,16 @@ class Processor(BaseModel):
         if self.do_flip_channel_order:
             tensor = tensor[..., ::-1]
         return np.ascontiguousarray(tensor.transpose(2, 0, 1)[None])
+
+    def pixel_mask(self, picture: U8) -> NDArray[np.int64]:
+        """Of that picture's tensor, int64 hxw: 1 where the picture is, 0 where it was padded."""
+        width, height = self._size_before_crop(picture)
+        if self.do_center_crop and self.crop_size is not None:
+            width, height = _both(self.crop_size)
+        whole = self.do_pad and self.pad_size is not None
+        mask = np.zeros(_both(self.pad_size)[::-1] if whole and self.pad_size else (height, width), np.int64)
+        mask[:height, :width] = 1
+        return mask
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
@@ -170,10 +202,14 @@ class Processor(BaseModel):
             name=name,
             size=size,
             colour="bgr" if self.do_flip_channel_order else "rgb",
-            scale=1 / self.rescale_factor if self.do_rescale else 1.0,
+            scale=float(f"{1 / self.rescale_factor:.10g}") if self.do_rescale else 1.0,
             mean=turned(self.image_mean, self.do_flip_channel_order) if self.do_normalize else (0.0, 0.0, 0.0),
             std=turned(self.image_std, self.do_flip_channel_order) if self.do_normalize else (1.0, 1.0, 1.0),
         )
+
+    def _size_before_crop(self, picture: U8) -> tuple[int, int]:
+        height, width = picture.shape[:2]
+        return self._whole(self._resized(width, height)) if self.do_resize else (width, height)
 
     def _whole(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rounded up to multiples of `size_divisor`."""
@@ -201,8 +237,11 @@ def turned(values: Triple, reverse: bool) -> Triple:
     return (third, second, first) if reverse else values
 
 
-def read_processor(path: Path) -> Processor:
-    """The processor in a `preprocessor_config.json`; ModelRejected names a field that is not understood."""
+def read_processor(path: Path, *, model_type: str = "") -> Processor:
+    """The processor in a `preprocessor_config.json`; ModelRejected names a field that is not understood.
+
+    model_type: of `config.json`, which says whose defaults count where the file does not name its processor.
+    """
     try:
         fields = json.loads(path.read_bytes())
     except OSError as error:
@@ -214,8 +253,10 @@ def read_processor(path: Path) -> Processor:
     if not isinstance(fields, dict):
         raise ModelRejected(f"{path} is no image processor: it must be a JSON object")
     named = str(fields.get("image_processor_type") or fields.get("feature_extractor_type") or "")
-    kind = next((kind for kind in _DEFAULTS if named.startswith(kind)), None)
+    kind = next((kind for kind in _DEFAULTS if named.startswith(kind)), None if named else _BY_TYPE.get(model_type))
     given = {key: value for key, value in fields.items() if value is not None and key not in _HARMLESS}
+    if kind is not None and _DEFAULTS[kind].get("size") == _SCALED["size"]:
+        _modernise(given, kind)
     merged = {**(_DEFAULTS[kind] if kind else {}), **given, **_UNUSED.get(kind or "", {})}
     for key in ("size", "crop_size", "pad_size"):
         if isinstance(merged.get(key), int):
@@ -229,6 +270,15 @@ def read_processor(path: Path) -> Processor:
     except ValidationError as error:
         raise ModelRejected(f"{path}: {'; '.join(map(_explained, error.errors()))}") from error
     return _checked(processor, path)
+
+
+def _modernise(given: dict[str, Any], kind: str) -> None:
+    """The fields that older files of DETR and MaskFormer have, said in today's; in place."""
+    longest = given.pop("max_size", _LONGEST if kind == "Detr" else None)
+    if isinstance(given.get("size"), int) and longest is not None:
+        given["size"] = {"shortest_edge": given["size"], "longest_edge": longest}
+    if "pad_and_return_pixel_mask" in given:
+        given.setdefault("do_pad", given.pop("pad_and_return_pixel_mask"))
 
 
 def _checked(processor: Processor, path: Path) -> Processor:

@@ -20,19 +20,18 @@ from numpy.typing import NDArray
 
 from rtseg import registry, store
 from rtseg.build import default_filters
-from rtseg.cards import Card, CardInput, Task
+from rtseg.cards import Card, Task
 from rtseg.config import ModelOptions
 from rtseg.engines import build_engine, build_segmenter
-from rtseg.errors import InferenceFailed, ModelRejected
-from rtseg.families import check_asked, with_asked
+from rtseg.errors import InferenceFailed
+from rtseg.exact import ExactQueries, ExactScores, asked_of, processor_of, takes_any_size
+from rtseg.families import check_asked
 from rtseg.filters.cut import Cut, solid
-from rtseg.inference.engine import OrtEngine
 from rtseg.layouts import changed, find_layout
-from rtseg.loading import MAX_PIXELS, Picture, load_picture
+from rtseg.loading import MAX_PIXELS, AllowUrls, Picture, load_picture
 from rtseg.ops.arrays import F32, U8, as_f32, as_u8
 from rtseg.ops.resize import enlarge
 from rtseg.ops.tensors import best_class, is_sound, softmax
-from rtseg.processor import Processor, Sides, turned
 from rtseg.segments import ImageSegment, Segments
 from rtseg.types import Filter, Frame, Instances, Panoptic, Regions, Segmentation, Semantic, Size
 
@@ -49,14 +48,15 @@ def segment(
     mask_threshold: float | None = None,
     overlap_mask_area_threshold: float | None = None,
     probabilities: bool = False,
-    allow_urls: bool = False,
+    allow_urls: AllowUrls = False,
     max_pixels: int = MAX_PIXELS,
     providers: Sequence[str] | None = None,
     threads: int | None = None,
 ) -> Segments:
     """The segments of one picture: a list of `{"label", "score", "mask"}`, as `pipeline("image-segmentation")` gives.
 
-    image: a path, an encoded picture's bytes, a PIL image, RGB uint8 HxWx3, or with `allow_urls` an address.
+    image: a path, an encoded picture's bytes, a PIL image, RGB uint8 HxWx3, or with `allow_urls` an address
+    ("private": also one of this machine's network).
     model: the name or the path of a card, a folder, or a hub's repository (see `docs/models.md`). The last two models
     stay open, so calls that follow are fast. task: what to make of it, None for what the model does.
 
@@ -101,10 +101,13 @@ class ImageSegmenter:
         self.card = store.find_card(name) if layout is None else layout.card
         self.names = self.card.names if layout is None else layout.labels
         options = ModelOptions(name=name, providers=None if providers is None else tuple(providers), threads=threads)
-        processor = layout.processor if layout is not None else _processor_of(self.card.input)
-        exact = self.card.family == "semantic" and processor is not None
-        self._exact = _Exact(self.card, processor, options) if exact and processor is not None else None
-        self._inexact = None if exact else _Inexact(self.card, options, filters)
+        processor = layout.processor if layout is not None else processor_of(self.card.input)
+        self._exact: ExactScores | ExactQueries | None = None
+        if self.card.family == "semantic" and processor is not None:
+            self._exact = ExactScores(self.card, processor, options)
+        elif layout is not None and self.card.queries is not None and takes_any_size(self.card, layout.processor):
+            self._exact = ExactQueries(self.card, layout.processor, options)
+        self._inexact = None if self._exact is not None else _Inexact(self.card, options, filters)
         self._resizing = processor if layout is not None else None
         self._lock = threading.Lock()
 
@@ -118,7 +121,7 @@ class ImageSegmenter:
         mask_threshold: float | None = None,
         overlap_mask_area_threshold: float | None = None,
         probabilities: bool = False,
-        allow_urls: bool = False,
+        allow_urls: AllowUrls = False,
         max_pixels: int = MAX_PIXELS,
     ) -> Segments:
         """See `segment`."""
@@ -129,11 +132,11 @@ class ImageSegmenter:
         }
         check_asked(self.card, task, {**shares, "prompts": prompts, "probabilities": probabilities or None})
         picture = load_picture(image, allow_urls=allow_urls, max_pixels=max_pixels)
-        if self._exact is not None:
+        if isinstance(self._exact, ExactScores):
             with self._lock:
                 scores = self._exact.scores(picture)
             return self._classes(scores, (picture.shape[1], picture.shape[0]), probabilities)
-        segmentation = self._inexactly(picture, task, prompts, shares)
+        segmentation = self._queried(picture, task, prompts, shares)
         if self.card.queries is not None:
             return self._segments(segmentation, None, None)  # thresholds were the network's own
         return self._segments(segmentation, threshold, mask_threshold)
@@ -161,11 +164,11 @@ class ImageSegmenter:
         check_asked(self.card, task, {**shares, "prompts": prompts})
         picture = load_picture(image, max_pixels=max_pixels)
         size = Size(picture.shape[1], picture.shape[0])
-        if self._exact is not None:
+        if isinstance(self._exact, ExactScores):
             with self._lock:
                 scores = self._exact.scores(picture)
             return Semantic(self._best(scores, size), self.card.names, 0, size)
-        found = self._inexactly(picture, task, prompts, shares)
+        found = self._queried(picture, task, prompts, shares)
         if self.card.queries is not None:
             return found  # thresholds were the network's own
         # Scores are those of the masks as the network gave them, before they are enlarged and cut.
@@ -179,17 +182,22 @@ class ImageSegmenter:
 
     def empty(self, frame: Frame) -> Segmentation:
         """The result that claims nothing, of the kind that the model usually gives."""
-        if self._inexact is not None:
-            return self._inexact.empty(frame)
+        if not isinstance(self._exact, ExactScores):
+            claims_nothing = self._inexact if self._exact is None else self._exact
+            assert claims_nothing is not None
+            return claims_nothing.empty(frame)
         dtype = np.uint8 if len(self.card.names) <= 255 else np.uint16
         labels = np.full((frame.size.height, frame.size.width), np.iinfo(dtype).max, dtype)
         return Semantic(labels, self.card.names, frame.pts, frame.size)
 
-    def _inexactly(
+    def _queried(
         self, picture: U8, task: Task | None, prompts: Sequence[str] | None, shares: Mapping[str, float | None]
     ) -> Segmentation:
-        assert self._inexact is not None
+        """What any network but one of class scores finds."""
         with self._lock:
+            if isinstance(self._exact, ExactQueries):
+                return self._exact(picture, asked_of(self.card, task, shares))
+            assert self._inexact is not None
             self._inexact.ask(task, prompts, shares)
             return self._inexact(self._frame(picture))
 
@@ -235,52 +243,6 @@ class ImageSegmenter:
         return Segments(found, names=self.names)
 
 
-class _Exact:
-    """A semantic network fed as its processor says; an engine for each size of tensor, of which a few are kept."""
-
-    KEPT = 4
-
-    def __init__(self, card: Card, processor: Processor, options: ModelOptions) -> None:
-        self._card, self._processor, self._options = card, processor, options
-        self._engines: dict[tuple[int, int], OrtEngine] = {}
-        self._engine(card.input.size)
-
-    def scores(self, picture: U8) -> F32:
-        """RGB uint8 HxWx3 to the network's scores, float32 Cxhxw, in an array of its own."""
-        tensor = self._processor(picture)
-        size, usual = (tensor.shape[3], tensor.shape[2]), self._card.input.size
-        try:
-            engine = self._engine(size)
-        except ModelRejected as error:  # the usual size was opened, so it is the size that does not fit
-            raise ModelRejected(
-                f"model {self._card.name!r} takes {usual[0]}x{usual[1]} only, and preprocessor_config.json makes "
-                f"{size[0]}x{size[1]} of this picture: export the model with open sides, or give height and width"
-            ) from error
-        np.copyto(engine.inputs[self._card.input.name], tensor)
-        output = self._card.outputs[0].name
-        scores = engine.run()[output]
-        if scores.ndim != 4 or scores.shape[:2] != (1, len(self._card.names)):
-            raise ModelRejected(
-                f"output {output} of model {self._card.name!r} is {scores.shape}, and must be "
-                f"1x{len(self._card.names)}xHxW for its {len(self._card.names)} classes: correct them"
-            )
-        return as_f32(scores[0].astype(np.float32, copy=True))
-
-    def _engine(self, size: tuple[int, int]) -> OrtEngine:
-        if size not in self._engines:
-            while len(self._engines) >= self.KEPT:
-                del self._engines[next(iter(self._engines))]
-            sized = self._card.model_copy(update={"input": self._card.input.model_copy(update={"size": size})})
-            engine = build_engine(self._options, sized)
-            tensor = engine.inputs.get(sized.input.name)
-            if tensor is None or tensor.dtype != np.float32:
-                found = ", ".join(f"{name} {array.dtype}" for name, array in engine.inputs.items())
-                raise ModelRejected(f"model {self._card.name!r} takes {found}, and must take float32 pictures")
-            self._engines[size] = engine
-        self._engines[size] = self._engines.pop(size)  # the last one used is the last one to go
-        return self._engines[size]
-
-
 class _Inexact:
     """Any other family: its segmenter, as for pictures of a folder, and the filters that suit these."""
 
@@ -295,13 +257,10 @@ class _Inexact:
 
     def ask(self, task: Task | None, prompts: Sequence[str] | None, shares: Mapping[str, float | None]) -> None:
         """What the next pictures are looked through for; what is None is as the card says."""
-        if self._card.queries is not None:
-            asked = with_asked(self._card, task, shares).queries
-            assert asked is not None
-            if (asked := asked.model_copy(update={"resolution": "frame"})) != self._asked:
-                card = self._card.model_copy(update={"queries": asked})
-                self._segmenter = build_segmenter(self._options, card, engine=self._engine, alone=True)
-                self._asked = asked
+        if self._card.queries is not None and (asked := asked_of(self._card, task, shares)) != self._asked:
+            card = self._card.model_copy(update={"queries": asked})
+            self._segmenter = build_segmenter(self._options, card, engine=self._engine, alone=True)
+            self._asked = asked
         if self._card.text is not None:
             wanted = self._card.names if prompts is None else tuple(prompts)
             if wanted != self._prompts:
@@ -319,20 +278,6 @@ class _Inexact:
         for each in self._filters:
             segmentation = each(frame, segmentation)
         return segmentation
-
-
-def _processor_of(wanted: CardInput) -> Processor | None:
-    """What a card's input says, as a processor; None for a letterbox or for YUV, which have none."""
-    if wanted.fit != "stretch" or wanted.colour == "yuv":
-        return None
-    flip = wanted.colour == "bgr"
-    return Processor(
-        size=Sides(width=wanted.size[0], height=wanted.size[1]),
-        rescale_factor=1 / wanted.scale,
-        image_mean=turned(wanted.mean, flip),
-        image_std=turned(wanted.std, flip),
-        do_flip_channel_order=flip,
-    )
 
 
 def _segment(label: str, score: float | None, mask: U8) -> ImageSegment:

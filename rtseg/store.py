@@ -25,6 +25,7 @@ __all__ = [
     "find_card",
     "list_cards",
     "part",
+    "pulled_to",
     "sha256_of",
     "verify",
     "weights",
@@ -69,15 +70,24 @@ def weights(card: Card) -> Path:
 
 def part(card: Card, file: str) -> Path:
     """One of `card.files`, sought where `weights` are. Raises `ModelNotFound`."""
-    folders = [*([card.folder] if card.folder else []), *_user_folders(), cache_folder()]
+    folders = [*card.folders, *_user_folders(), *pulled_to(card)]
     for folder in folders:
         if (path := folder / file).is_file():
             return path
     places = ", ".join(dict.fromkeys(map(str, folders)))
-    pulled = card.url and file == card.file
-    fix = f"get them with `rtseg models pull {card.name}`, or put" if pulled else "they have no public address; put"
+    fix = (
+        f"get them with `rtseg models pull {card.name}`, or put"
+        if card.address_of(file)
+        else "they have no public address; put"
+    )
     what = "the weights" if file == card.file else f"{file}, a part"
     raise ModelNotFound(f"{what} of {card.name!r} are not here: {fix} {file} into one of {places}")
+
+
+def pulled_to(card: Card) -> tuple[Path, ...]:
+    """Where pulled files lie: the first is where they go, a folder of the model's own if it has several."""
+    cache = cache_folder()
+    return (cache,) if len(card.files) + len(card.external) == 1 else (cache / card.name, cache)
 
 
 def verify(card: Card) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,38 @@ def _resnet() -> Any:
     )
 
 
+def export_open(model: Any, path: Path, outputs: list[str], *, mask: bool) -> None:
+    """A graph that takes pictures of any sides, as optimum writes it; mask: and `pixel_mask` beside them."""
+
+    class Opened(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            found = self.model(*inputs)
+            return tuple(found[name] for name in outputs)
+
+    inputs = {"pixel_values": torch.randn(1, 3, 64, 96)}
+    axes = {"pixel_values": {2: "height", 3: "width"}, outputs[1]: {2: "h", 3: "w"}}
+    if mask:
+        inputs["pixel_mask"] = torch.ones(1, 64, 96, dtype=torch.long)
+        axes["pixel_mask"] = {1: "height", 2: "width"}
+    path.parent.mkdir()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Opened().eval(),
+            tuple(inputs.values()),
+            path,
+            dynamo=False,
+            opset_version=17,
+            input_names=list(inputs),
+            output_names=outputs,
+            dynamic_axes=axes,
+        )
+
+
 def _detr_config(width: int, **more: Any) -> Any:
     counts = dict.fromkeys(("encoder_layers", "decoder_layers"), 1)
     heads = dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 8)
@@ -67,6 +100,12 @@ def build(kind: str) -> Any:
             config: Any = transformers.MaskFormerConfig(
                 backbone_config=_swin(), decoder_config=decoder, mask_feature_size=32, fpn_feature_size=32, **labels
             )
+            return transformers.MaskFormerForInstanceSegmentation(config).eval()
+        case "maskformer-resnet":  # which the exporter can follow with open sides
+            config = transformers.MaskFormerConfig(
+                backbone_config=_resnet(), decoder_config=_detr_config(32), mask_feature_size=32, fpn_feature_size=32,
+                **labels,
+            )  # fmt: skip
             return transformers.MaskFormerForInstanceSegmentation(config).eval()
         case "mask2former":
             sizes["use_auxiliary_loss"] = True  # its forward fails without
@@ -169,9 +208,9 @@ def _masks(model: nn.Module) -> torch.Tensor:
     return masks
 
 
-def save(kind: str, folder: Path, **processor: Any) -> Any:
+def save(kind: str, folder: Path, *, seed: int = 3, **processor: Any) -> Any:
     """A folder as transformers writes it, and the model in it."""
-    torch.manual_seed(3)
+    torch.manual_seed(seed)
     model = build(kind)
     enliven(model)
     model.save_pretrained(folder)

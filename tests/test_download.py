@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from rtseg import download
+from rtseg import download, store
 from rtseg.cards import Card, CardInput, CardOutput
 from rtseg.download import pull
 from rtseg.errors import DownloadFailed, ModelCorrupt
@@ -53,6 +53,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.seen: list[tuple[str, str | None]] = []
         self.authorised: list[str | None] = []
         self.content = CONTENT
+        self.contents: dict[str, bytes] = {}
         self.tunnel_to = 0
         self.released = threading.Event()
 
@@ -98,7 +99,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_error(int(status))
 
     def give(self, wanted: str | None, *, cut: int | None = None) -> None:
-        content, start = self.server.content, 0
+        content, start = self.server.contents.get(self.path.partition("?")[0], self.server.content), 0
         if wanted:
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
             if start >= len(content):
@@ -455,3 +456,62 @@ def test_a_cache_that_cannot_be_written_is_named(
         with pytest.raises(DownloadFailed, match=r"night\.onnx cannot be written: Not a directory; choose another"):
             pull(card(), **FAST)
         assert server.seen == []
+
+
+PARTS = {"text.onnx": b"reads" * 900, "tokenizer.json": b"{}", "night.onnx_data": b"weights" * 5000}
+
+
+def in_parts(**changes: object) -> Card:
+    """A model that takes prompts, with a graph for texts, a tokenizer, and weights beside its graph."""
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in PARTS.items()}
+    tokenizer = {"tokenizer.json": hashes["tokenizer.json"]}
+    text = {"file": "text.onnx", "sha256": hashes["text.onnx"], "tokenizer": tokenizer, "width": 8}
+    beside = {"night.onnx_data": hashes["night.onnx_data"]}
+    outputs = (CardOutput(name="y"),)
+    return card(**{"family": "prompted", "outputs": outputs, "text": text, "external": beside, **changes})
+
+
+def test_every_file_of_a_model_is_fetched_into_a_folder_of_its_own(
+    cache: Path, mirror: Callable[[Server], None]
+) -> None:
+    model = in_parts()
+    with serving() as server:
+        server.contents = {f"/{name}": content for name, content in PARTS.items()}
+        mirror(server)
+        assert pull(model, **FAST) == cache / "night" / "night.onnx"
+        assert sorted(path for path, _ in server.seen) == sorted(f"/{name}" for name in ("night.onnx", *PARTS))
+        (cache / "night" / "tokenizer.json").write_bytes(b"[]")
+        pull(model, **FAST)
+        assert [path for path, _ in server.seen[4:]] == ["/tokenizer.json"], "the others are there already"
+    for name, content in {"night.onnx": CONTENT, **PARTS}.items():
+        assert (cache / "night" / name).read_bytes() == content
+    assert {store.part(model, name) for name in model.files} == {cache / "night" / name for name in model.files}
+    assert not (cache / "tokenizer.json").exists(), "another model's has the same name"
+
+
+@pytest.mark.parametrize("damaged", sorted(PARTS))
+def test_each_file_of_a_model_is_held_to_its_hash(damaged: str, cache: Path, mirror: Callable[[Server], None]) -> None:
+    with serving() as server:
+        server.contents = {f"/{name}": content for name, content in PARTS.items()} | {f"/{damaged}": b"another"}
+        mirror(server)
+        with pytest.raises(ModelCorrupt, match=rf"/{damaged} gave for 'night' was deleted: its SHA-256 is"):
+            pull(in_parts(), **FAST)
+    assert not (cache / "night" / damaged).exists()
+    assert not (cache / "night" / f"{damaged}.part").exists()
+
+
+def test_files_lie_beside_the_weights_unless_the_card_says_where() -> None:
+    url = "https://models.example/a/onnx/model.onnx?raw=1"
+    model = in_parts(url=url, urls={"tokenizer.json": "https://models.example/a/tokenizer.json"})
+    assert model.address_of("night.onnx") == url
+    assert model.address_of("text.onnx") == "https://models.example/a/onnx/text.onnx?raw=1"
+    assert model.address_of("tokenizer.json") == "https://models.example/a/tokenizer.json"
+    assert in_parts().address_of("text.onnx") is None
+    with pytest.raises(ValueError, match=r"urls names \['other'\], which are no files of the model"):
+        in_parts(urls={"other": url})
+
+
+@pytest.mark.parametrize("name", ["../night.onnx_data", "/etc/x", "a/b", "a\\b", "..", ".x", "", "c:x", "a\nb"])
+def test_weights_beside_a_graph_cannot_be_written_elsewhere(name: str) -> None:
+    with pytest.raises(ValueError, match="external"):
+        card(external={name: "0" * 64})

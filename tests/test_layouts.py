@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 import rtseg
 from rtseg import layouts, store
 from rtseg.errors import ModelCorrupt, ModelNotFound, ModelRejected
+from rtseg.exact import ExactScores
 from rtseg.layouts import find_layout, read_layout
 from rtseg.ops.arrays import as_u8
 from rtseg.ops.tensors import best_class
@@ -170,7 +171,7 @@ def test_live_frames_and_single_pictures_agree_where_nothing_is_resized(tmp_path
     live = rtseg.load_pipeline(model=str(folder))(rtseg.Frame.from_rgb(picture)).segmentation
     assert isinstance(live, rtseg.Semantic)
     exact = ImageSegmenter(folder)._exact
-    assert exact is not None
+    assert isinstance(exact, ExactScores)
     still, _ = best_class(exact.scores(picture))
     # Frames have colour at half the resolution, which is smeared over the borders of the twelve squares.
     assert (live.labels == still)[1::4, 1::4].all()

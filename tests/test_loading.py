@@ -108,13 +108,36 @@ def test_an_address_is_fetched_only_when_that_is_allowed(
     with pytest.raises(ConfigError, match="is an address, and these are off") as caught:
         load_picture(secret)
     assert "secret" not in str(caught.value)
-    np.testing.assert_array_equal(load_picture(f"{address}/a.png", allow_urls=True), PICTURE)
-    with pytest.raises(SourceNotFound, match=r"none.png does not exist \(404\)"):
-        load_picture(f"{address}/none.png", allow_urls=True)
+    np.testing.assert_array_equal(load_picture(f"{address}/a.png", allow_urls="private"), PICTURE)
+    with pytest.raises(SourceNotFound, match=r"none.png does not exist \(127.0.0.1 answered 404\)"):
+        load_picture(f"{address}/none.png", allow_urls="private")
     with pytest.raises(ConfigError, match="is not http or https"):
-        load_picture(f"file://{tmp_path}/a.png", allow_urls=True)
+        load_picture(f"file://{tmp_path}/a.png", allow_urls="private")
     with pytest.raises(SourceUnreadable, match="cannot be fetched"):
-        load_picture("http://127.0.0.1:1/a.png", allow_urls=True)
+        load_picture("http://127.0.0.1:1/a.png", allow_urls="private")
     monkeypatch.setattr(loading, "MAX_BYTES", 100)
     with pytest.raises(SourceTooLarge, match="is over 100 bytes"):
-        load_picture(f"{address}/a.png", allow_urls=True)
+        load_picture(f"{address}/a.png", allow_urls="private")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "10.0.0.1", "169.254.169.254", "0.0.0.0"])
+def test_private_addresses_are_fetched_from_only_when_that_is_said(host: str) -> None:
+    with pytest.raises(ConfigError, match=r'is no public address: .*; allow_urls="private" takes those'):
+        load_picture(f"http://{host}:1/a.png", allow_urls=True)
+
+
+def test_a_redirect_to_a_private_address_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As public counts one address of this machine, as private another."""
+    from test_service_fetch import serving, trap
+
+    monkeypatch.setattr(loading, "is_public", lambda address: str(address) == "127.0.0.1")
+    with trap(serving(encoded(PICTURE, format="PNG"))) as inside:
+        moved = f"Location: http://127.0.0.2:{inside.port}/a.png"
+        with trap(serving(b"", "302 Found", moved)) as outside:
+            address = f"http://127.0.0.1:{outside.port}/a.png"
+            with pytest.raises(ConfigError, match=r"127\.0\.0\.2 is no public address"):
+                load_picture(address, allow_urls=True)
+            assert (len(outside.visits), inside.visits) == (1, [])
+        ftp = serving(b"", "302 Found", "Location: ftp://127.0.0.1/a.png")
+        with trap(ftp) as outside, pytest.raises(ConfigError, match="that is no address to fetch from"):
+            load_picture(f"http://127.0.0.1:{outside.port}/a.png", allow_urls="private")

@@ -13,6 +13,8 @@ from rtseg.errors import ModelNotFound, ModelRejected
 from rtseg.processor import Processor, Sides, read_processor
 
 SQUARE = {"height": 16, "width": 24}
+EDGES = {"shortest_edge": 37, "longest_edge": 70}
+LARGE = {"height": 96, "width": 96}
 
 
 def written(folder: Path, **fields: Any) -> Path:
@@ -37,6 +39,13 @@ def written(folder: Path, **fields: Any) -> Path:
         ("MobileViTImageProcessor", {"do_flip_channel_order": False, "do_center_crop": False}),
         ("MobileNetV2ImageProcessor", {"do_pad": True, "pad_size": {"height": 9, "width": 9}}),
         ("ViTImageProcessor", {"size": SQUARE, "resample": 3, "do_pad": True, "pad_size": {"height": 17, "width": 30}}),
+        ("ViTImageProcessor", {"size": 20}),
+        ("DetrImageProcessor", {"size": EDGES}),
+        ("DetrImageProcessor", {"size": 40, "max_size": 60, "pad_size": LARGE}),
+        ("DetrImageProcessor", {"size": 40, "pad_and_return_pixel_mask": False}),
+        ("MaskFormerImageProcessor", {"size": EDGES}),
+        ("MaskFormerImageProcessor", {"size": EDGES, "size_divisor": 0, "do_pad": False, "pad_size": LARGE}),
+        ("Mask2FormerImageProcessor", {"size": EDGES, "size_divisor": 16}),
     ],
 )  # fmt: skip
 def test_a_tensor_is_the_original_processors_number_for_number(
@@ -48,8 +57,10 @@ def test_a_tensor_is_the_original_processors_number_for_number(
     processor = read_processor(tmp_path / "preprocessor_config.json")
     # 51x20: the shortest edge that the longest leaves is rounded to the one that is there.
     for picture in (*pictures(seed=4), np.full((20, 51, 3), 99, np.uint8)):
-        wanted = original(Image.fromarray(picture), return_tensors="np")["pixel_values"]
-        np.testing.assert_array_equal(processor(picture), wanted)
+        wanted = original(Image.fromarray(picture), return_tensors="np")
+        np.testing.assert_array_equal(processor(picture), wanted["pixel_values"])
+        if "pixel_mask" in wanted:
+            np.testing.assert_array_equal(processor.pixel_mask(picture)[None], wanted["pixel_mask"])
 
 
 def test_a_processor_of_no_known_name_must_say_all(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from checkpoints import LABELS, change, make_folder, pictures
 from PIL import Image
 
 import rtseg
+from rtseg import exact
 from rtseg.cards import Card
 from rtseg.errors import ConfigError, InferenceFailed, ModelRejected
 from rtseg.families import FAMILIES
@@ -73,7 +74,7 @@ def test_tensors_of_the_pictures_own_shape_get_an_engine_each(tmp_path: Path) ->
     for picture in pictures():
         assert all(mask.shape == picture.shape[:2] for mask in masks(segmenter(picture)).values())
     assert segmenter._exact is not None
-    assert len(segmenter._exact._engines) == segmenter._exact.KEPT
+    assert len(segmenter._exact.engines.sizes) == exact.KEPT
 
 
 def test_a_matte_is_soft_unless_it_is_cut(shared: Path) -> None:
@@ -158,7 +159,7 @@ def test_a_graph_of_one_size_refuses_tensors_of_the_pictures_shape(tmp_path: Pat
 
 def test_threads_share_a_network_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     segmenter = ImageSegmenter(make_folder(tmp_path))
-    assert segmenter._exact is not None
+    assert isinstance(segmenter._exact, exact.ExactScores)
     inside, most = 0, 0
     original = segmenter._exact.scores
 

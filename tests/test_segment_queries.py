@@ -69,8 +69,11 @@ def test_a_graph_with_other_inputs_says_what_to_do(folder: Path, tmp_path: Path)
     broken = tmp_path / "broken"
     shutil.copytree(folder, broken)
     model = onnx.load(broken / "onnx" / "model.onnx")
-    more = onnx.helper.make_tensor_value_info("pixel_mask", onnx.TensorProto.INT64, [1, 64, 64])
+    more = onnx.helper.make_tensor_value_info("boxes", onnx.TensorProto.INT64, [1, 64, 64])
     model.graph.input.append(more)
     onnx.save(model, broken / "onnx" / "model.onnx")
-    with pytest.raises(rtseg.ModelError, match=r"must take the picture alone .* `rtseg export hf` makes such a graph"):
+    with pytest.raises(
+        rtseg.ModelError,
+        match=r"must take the picture and pixel_mask if it likes, .* `rtseg export hf` makes such a graph",
+    ):
         find_layout(str(broken))

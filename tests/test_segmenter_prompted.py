@@ -342,7 +342,7 @@ def no_words(_: str) -> F32:
 def test_vectors_are_kept_by_prompt(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     assert card.text is not None
     assert card.folder is not None
-    engine = OrtEngine(card.folder / card.text.file, warmup=0)
+    engine = OrtEngine(card.folder / str(card.text.file), warmup=0)
     encode = TextEncoder(card.text, engine, {name: card.folder / name for name in card.text.tokenizer})
     np.testing.assert_array_equal(encode("cat"), [1, 0])
     first = encode("dog")
@@ -357,7 +357,7 @@ def test_what_is_padded_is_masked(card: Card) -> None:
     """The reader adds up what the mask shows; the padding repeats the end's token, as CLIP's does."""
     assert card.text is not None
     assert card.folder is not None
-    engine = OrtEngine(card.folder / card.text.file, warmup=0)
+    engine = OrtEngine(card.folder / str(card.text.file), warmup=0)
     encode = TextEncoder(card.text, engine, {name: card.folder / name for name in card.text.tokenizer})
     encode("cat dog")
     end = WORDS["<|endoftext|>"]
@@ -418,7 +418,7 @@ def test_a_card_that_does_not_fit_is_refused(card: Card, key: str, value: Any, m
 def test_a_text_graph_of_another_shape_is_refused(card: Card, key: str, value: int, message: str) -> None:
     assert card.text is not None
     assert card.folder is not None
-    engine = OrtEngine(card.folder / card.text.file, warmup=0)
+    engine = OrtEngine(card.folder / str(card.text.file), warmup=0)
     wrong = card.text.model_copy(update={key: value})
     with pytest.raises(ModelRejected, match=message):
         TextEncoder(wrong, engine, {name: card.folder / name for name in wrong.tokenizer})("cat")
@@ -447,7 +447,7 @@ def test_a_tokenizer_without_marks_is_refused(card: Card) -> None:
     values = json.loads(path.read_text())
     values["post_processor"] = None
     path.write_text(json.dumps(values))
-    engine = OrtEngine(card.folder / card.text.file, warmup=0)
+    engine = OrtEngine(card.folder / str(card.text.file), warmup=0)
     with pytest.raises(ModelRejected, match="begins and ends"):
         TextEncoder(card.text, engine, {"words.json": path})
     path.write_text("{}")

@@ -16,7 +16,8 @@ from rtseg.engines import build_segmenter
 from rtseg.errors import ConfigError, ModelNotFound, ModelRejected
 from rtseg.inference.engine import OrtEngine
 from rtseg.segmenters.prompted import PromptedSegmenter
-from rtseg.segmenters.text import TextEncoder, load_tokenizer
+from rtseg.segmenters.text import TextEncoder
+from rtseg.tokens import load_tokenizer
 from rtseg.types import Frame
 
 pytest.importorskip("transformers", reason="the original is of transformers: the extra `segformer`")
@@ -137,7 +138,7 @@ def test_vectors_are_those_of_transformers(tmp_path: Path, legacy_end: bool) -> 
     made = export_clipseg(checkpoint, tmp_path / "to").card
     assert made.text is not None
     files = {name: tmp_path / "to" / name for name in made.text.tokenizer}
-    encode = TextEncoder(made.text, OrtEngine(tmp_path / "to" / made.text.file), files)
+    encode = TextEncoder(made.text, OrtEngine(tmp_path / "to" / str(made.text.file)), files)
     model = load_clipseg(checkpoint)
     vectors = []
     for text in PROMPTS:

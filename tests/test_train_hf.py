@@ -13,7 +13,7 @@ import pytest
 import torch
 from commands import PATTERN, Rtseg, runner
 from originals import original
-from query_checkpoints import CLASSES, save, save_tokenizer
+from query_checkpoints import CLASSES, save, save_tokenizer, transformers
 
 from rtseg import store
 from rtseg.cards import Card, CardQueries
@@ -22,8 +22,10 @@ from rtseg.engines import build_segmenter
 from rtseg.errors import ModelNotFound, ModelRejected
 from rtseg.inference.engine import OrtEngine
 from rtseg.ops.queries import Kind
-from rtseg.results import Instances, Panoptic, Regions, Semantic
+from rtseg.results import Instances, Panoptic, Semantic
+from rtseg.segmenters.prompted import PromptedSegmenter
 from rtseg.segmenters.queries import QuerySegmenter
+from rtseg.tokens import TASKS, task_tokens
 from rtseg.train import hf
 from rtseg.train.hf import HfExport, export_checkpoint
 from rtseg.types import Frame
@@ -94,13 +96,13 @@ def test_on_twenty_pictures_outputs_and_segments_are_those_of_transformers(
     model, done = checkpoints(kind)
     assert done.difference < 1e-3
     engine = Recording(store.verify(done.card), shapes={"pixel_values": done.card.input.shape})
-    segments, worst = dict.fromkeys(hf.TASKS, 0), 0.0
+    segments, worst = dict.fromkeys(TASKS, 0), 0.0
     for frame in frames(20):
         size = (frame.size.width, frame.size.height)
-        for task in hf.TASKS:
+        for task in TASKS:
             card = with_queries(done.card, task=task, resolution="frame")
             result = QuerySegmenter(card, engine)(frame)
-            if kind == "oneformer" or task == hf.TASKS[0]:  # others are not told their task
+            if kind == "oneformer" or task == TASKS[0]:  # others are not told their task
                 right = torch_outputs(model, engine.taken, list(engine.given))
                 worst = max(worst, *(float(np.abs(engine.given[name] - right[name]).max()) for name in right))
             assert card.queries is not None
@@ -141,7 +143,7 @@ def test_oneformer_is_told_its_task(checkpoints: Checkpoints) -> None:
     engine = Recording(store.verify(done.card))
     frame = frames(1)[0]
     told = {}
-    for task in hf.TASKS:
+    for task in TASKS:
         QuerySegmenter(with_queries(done.card, task=task), engine)(frame)
         told[task] = engine.taken["task_inputs"].copy()
         assert done.card.queries is not None
@@ -190,26 +192,32 @@ def test_from_a_folder_to_a_live_overlay(rtseg: Rtseg) -> None:
     assert Path("out.mkv").stat().st_size > 1000
 
 
-def test_prompts_of_clipseg_become_regions(rtseg: Rtseg, tmp_path: Path) -> None:
+def test_clipseg_becomes_two_graphs_whose_prompts_may_change(rtseg: Rtseg, tmp_path: Path) -> None:
     model = save("clipseg", tmp_path / "clip", size={"height": 64, "width": 64})  # it takes squares only
     done = rtseg("export", "hf", "clip", "-o", "out", "--prompts", "a cat,dog", "--json")
     assert done.code == 0, done.err
     card = store.find_card("out/clip.toml")
-    assert (card.family, card.names) == ("regions", ("a cat", "dog"))
-    engine = Recording(store.verify(card))
-    result = build_segmenter(ModelOptions(), card, engine=engine)(frames(1)[0])
-    assert isinstance(result, Regions)
-    tokens = hf.prompt_tokens(tmp_path / "clip", ["a cat", "dog"])
-    pictures = torch.from_numpy(engine.taken["pixel_values"]).expand(2, -1, -1, -1)
+    assert (card.family, card.names) == ("prompted", ("a cat", "dog"))
+    segmenter = build_segmenter(ModelOptions(), card)
+    assert isinstance(segmenter, PromptedSegmenter)
+    segmenter.prompts = ("dog", "a cat")
+    result = segmenter(frames(1)[0])
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "clip", local_files_only=True)
+    tokens = tokenizer(["dog", "a cat"], padding=True, return_tensors="pt")
+    pictures = torch.from_numpy(segmenter._engine.inputs["pixel_values"]).expand(2, -1, -1, -1)
     with torch.no_grad():
         wanted = model(pixel_values=pictures, **tokens).logits
-    assert np.abs(engine.given["logits"][0] - wanted.numpy()).max() < 1e-3
     assert not torch.allclose(wanted[0], wanted[1], atol=1e-2)  # or the order would not matter
     np.testing.assert_allclose(result.probabilities / 255, wanted.sigmoid().numpy(), atol=0.003)
 
-    assert "needs prompts, the texts that say what is looked for" in rtseg("export", "hf", "clip", "-o", "x").error()
-    (tmp_path / "clip" / "vocab.json").write_text('{"<|endoftext|>": 0, "<|startoftext|>": 1}')
-    assert "the tokenizer of clip" in rtseg("export", "hf", "clip", "-o", "x", "--prompts", "cat").error()
+    half = rtseg("export", "hf", "clip", "-o", "half", "--half", "--json")
+    assert (half.code, half.json["difference"] <= 1e-3, half.json["halved"] > 0) == (0, True, True)
+    small = store.find_card("half/clip.toml")
+    assert small.names == ("a person",)
+    assert store.verify(small).stat().st_size < 0.8 * store.verify(card).stat().st_size
+    assert "squares of 16 pixel patches" in rtseg("export", "hf", "clip", "-o", "x", "--size", "64x48").error()
+    (tmp_path / "clip" / "vocab.json").unlink()
+    assert "clip has no tokenizer" in rtseg("export", "hf", "clip", "-o", "x", "--prompts", "cat").error()
     assert not Path("x").exists()
 
 
@@ -300,4 +308,4 @@ def test_oneformer_without_its_tokenizer_is_refused(checkpoints: Checkpoints, tm
     with pytest.raises(ModelRejected, match="cannot be used to tell OneFormer its task"):
         export_checkpoint(folder, tmp_path / "out")
     save_tokenizer(folder)
-    assert len(set(hf.task_tokens(folder, 77).values())) == 3
+    assert len(set(task_tokens(folder, 77).values())) == 3

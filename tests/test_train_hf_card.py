@@ -2,44 +2,52 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rtseg.errors import ConfigError, ModelRejected
-from rtseg.train.hf_card import card_input, class_names, default_size, licence_of, slug
+from rtseg.processor import Processor, read_processor
+from rtseg.train.hf_card import class_names, default_size, licence_of, slug
+
+
+def processor_of(folder: Path, **fields: Any) -> Processor:
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps(fields))
+    return read_processor(path)
 
 
 @pytest.mark.parametrize(
-    ("processor", "size"),
+    ("kind", "fields", "size"),
     [
-        ({"size": {"height": 384, "width": 512}}, (512, 384)),
-        ({"size": 640}, (640, 640)),
-        ({"size": {"shortest_edge": 800, "longest_edge": 1333}}, (1344, 736)),  # 1333 x 749.8, to multiples of 32
-        ({"size": 800, "max_size": 1333}, (1344, 736)),
-        ({"size": {"shortest_edge": 384}}, (672, 384)),
-        ({"size": {"shortest_edge": 288}, "do_center_crop": True, "crop_size": {"height": 9, "width": 9}}, (9, 9)),
+        ("Segformer", {"size": {"height": 384, "width": 512}}, (512, 384)),
+        ("Segformer", {"size": 640}, (640, 640)),
+        ("Detr", {"size": {"shortest_edge": 800, "longest_edge": 1333}}, (1344, 736)),  # 1333 x 749.8, by 32
+        ("Detr", {"size": 800, "max_size": 1333}, (1344, 736)),
+        ("Segformer", {"size": {"shortest_edge": 384}}, (672, 384)),
+        ("MobileViT", {"size": {"shortest_edge": 288}, "crop_size": {"height": 9, "width": 9}}, (9, 9)),
     ],
 )
-def test_the_input_has_the_size_of_the_processor(processor: dict[str, Any], size: tuple[int, int]) -> None:
-    assert default_size(processor) == size
+def test_the_input_has_the_size_of_the_processor(
+    tmp_path: Path, kind: str, fields: dict[str, Any], size: tuple[int, int]
+) -> None:
+    assert default_size(processor_of(tmp_path, image_processor_type=f"{kind}ImageProcessor", **fields)) == size
 
 
-def test_a_size_that_is_not_known_asks_for_one() -> None:
-    with pytest.raises(ConfigError, match="says no size that is known, but None: give --size WxH"):
-        default_size({})
-    assert card_input({}, "x", (64, 32)).size == (64, 32)
+def test_a_size_that_is_not_known_asks_for_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="says no size: give --size WxH"):
+        default_size(processor_of(tmp_path, do_resize=False))
 
 
-def test_scale_mean_and_std_are_those_of_the_processor() -> None:
-    size = {"size": {"height": 32, "width": 32}}
-    made = card_input({**size, "image_mean": [0.5, 0.4, 0.3], "image_std": 0.25}, "x", None)
-    assert (made.scale, made.mean, made.std) == (255.0, (0.5, 0.4, 0.3), (0.25, 0.25, 0.25))
-    mobile = card_input({**size, "rescale_factor": 0.00392156862745098, "do_flip_channel_order": True}, "x", None)
+def test_a_file_that_names_no_processor_is_read_as_that_of_its_model(tmp_path: Path) -> None:
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(json.dumps({"size": 32}))
+    made = read_processor(path, model_type="segformer").card_input("x", (64, 32))
+    assert (made.scale, made.mean, made.std) == (255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    mobile = read_processor(path, model_type="mobilevit").card_input("x", (64, 32))
     assert (mobile.scale, mobile.mean, mobile.std, mobile.colour) == (255.0, (0, 0, 0), (1, 1, 1), "bgr")
-    raw = card_input({**size, "do_rescale": False, "do_normalize": True}, "x", None)
-    assert (raw.scale, raw.mean) == (1.0, (0.485, 0.456, 0.406))
 
 
 def test_class_names_are_each_once_and_fit_into_the_names_of_files() -> None:

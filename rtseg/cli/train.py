@@ -118,7 +118,7 @@ def export_hf(
         Literal["semantic", "instance", "panoptic"], typer.Option(help="What networks with queries make.")
     ] = "panoptic",
     fuse: Annotated[str, typer.Option(help="Classes whose segments are one, such as sky,road.")] = "",
-    prompts: Annotated[str, typer.Option(help="What CLIPSeg looks for, such as cat,dog.")] = "",
+    prompts: Annotated[str, typer.Option(help="What CLIPSeg looks for until it is told, such as cat,dog.")] = "",
     json: Json = False,
 ) -> None:
     """Write a checkpoint of transformers as ONNX with a card, compared with the original."""

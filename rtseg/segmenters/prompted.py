@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rtseg.cards import Card
+from rtseg.cards import Card, CardText
 from rtseg.errors import ModelRejected
 from rtseg.ops.arrays import F32, U8, as_f32
 from rtseg.ops.tensors import Window, crop_window, is_sound, probabilities, quantise
@@ -18,11 +20,12 @@ from rtseg.types import Frame, Regions
 class PromptedSegmenter:
     """Serves every card of the "prompted" family (CLIPSeg): `Regions` named by the prompts, in their order.
 
-    encode: a prompt to its vector, such as `rtseg.segmenters.text.TextEncoder`. prompts: what to look for, by default
-    the card's names.
+    encode: a prompt to its vector, such as `rtseg.segmenters.text.TextEncoder`; to its tokens (`PromptTokens`) where
+    the card's [text] has no graph of its own. prompts: what to look for, by default the card's names.
 
     The picture's part of the network is run once for as many prompts as the engine was bound for, and again for those
-    beyond. `prompts` may be set from any thread; what was set is used whole, from the next frame on.
+    beyond; a graph that takes tokens is run for each prompt. `prompts` may be set from any thread; what was set is
+    used whole, from the next frame on.
     Raises ModelRejected where card and graph disagree, InferenceFailed for NaN or infinity, ConfigError for what
     cannot be a prompt. Nothing else is kept between frames.
     """
@@ -32,21 +35,15 @@ class PromptedSegmenter:
         card: Card,
         engine: BoundEngine,
         *,
-        encode: Callable[[str], F32],
+        encode: Callable[[str], NDArray[Any]],
         prompts: Sequence[str] | None = None,
     ) -> None:
         if card.text is None:
             raise ModelRejected(f"card {card.name!r} has no table [text]: say what reads the prompts")
         self._network = Network(card, engine)
         self._engine, self._encode = engine, encode
-        places = engine.inputs.get(card.text.condition)
-        if places is None or places.ndim != 2 or places.shape[1] != card.text.width or places.dtype != np.float32:
-            found = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in engine.inputs.items())
-            raise ModelRejected(
-                f"the card of model {card.name!r} says that prompts go to {card.text.condition!r}, float32 "
-                f"Nx{card.text.width}, but the graph has {found}: correct the card"
-            )
-        self._places = places
+        self._places = [self._place(card.text, name) for name in card.text.inputs]
+        self._at_once = 1 if card.text.file is None else len(self._places[0])
         self.prompts = card.names if prompts is None else tuple(prompts)
 
     @property
@@ -57,7 +54,7 @@ class PromptedSegmenter:
     @prompts.setter
     def prompts(self, prompts: Sequence[str]) -> None:
         names = check_prompts(prompts)
-        vectors = as_f32(np.stack([self._encode(name) for name in names]))
+        vectors = np.stack([self._encode(name) for name in names])
         self._current = names, vectors  # one assignment: a frame sees the old pair or the new one
 
     @property
@@ -74,11 +71,10 @@ class PromptedSegmenter:
         """The frame's regions, one a prompt."""
         names, vectors = self._current
         window = self._network.write(frame)
-        at_once = len(self._places)
         masks: list[U8] = []
-        for first in range(0, len(vectors), at_once):
-            part = vectors[first : first + at_once]
-            self._places[: len(part)], self._places[len(part) :] = part, part[-1]
+        for first in range(0, len(vectors), self._at_once):
+            part = vectors[first : first + self._at_once]
+            self._tell(part)
             masks += [self._mask(logits, window) for logits in self._logits(frame)[: len(part)]]
         return Regions(np.stack(masks), names, frame.pts, frame.size)
 
@@ -91,10 +87,35 @@ class PromptedSegmenter:
     def reset(self) -> None:
         """Prompts stay; nothing else is remembered."""
 
+    def _place(self, text: CardText, name: str) -> NDArray[Any]:
+        """The buffer that prompts go to: Nxwidth for vectors, 1xlength for tokens."""
+        tokens = text.file is None
+        length, kind = (text.length, "int64") if tokens else (text.width, "float32")
+        place = self._engine.inputs.get(name)
+        fits = place is not None and place.ndim == 2 and place.shape[1] == length and place.dtype == kind
+        if place is None or not fits or (tokens and len(place) != 1):
+            found = ", ".join(f"{each} {array.dtype} {array.shape}" for each, array in self._engine.inputs.items())
+            raise ModelRejected(
+                f"the card of model {self._network.card.name!r} says that prompts go to {name!r}, {kind} "
+                f"{1 if tokens else 'N'}x{length}, but the graph has {found}: correct the card"
+            )
+        return place
+
+    def _tell(self, prompts: NDArray[Any]) -> None:
+        """Write some vectors, the last one also where there are fewer than places, or the tokens of one prompt."""
+        if len(self._places) > 1:
+            for place, row in zip(self._places, prompts[0], strict=True):
+                place[0] = row
+            return
+        (places,) = self._places
+        places[: len(prompts)], places[len(prompts) :] = prompts, prompts[-1]
+
     def _logits(self, frame: Frame) -> F32:
         (output,) = self._network.card.outputs
         logits = self._engine.run().get(output.name)
-        at_once = len(self._places)
+        at_once = self._at_once
+        if logits is not None and logits.ndim == 2 and at_once == 1:
+            logits = logits[np.newaxis]  # CLIPSeg leaves a side of one out
         if logits is not None and logits.ndim == 4 and logits.shape[1] == 1:
             logits = logits[:, 0]
         if logits is None or logits.ndim != 3 or len(logits) != at_once:

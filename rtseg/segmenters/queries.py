@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, assert_never
 
 import numpy as np
@@ -33,7 +34,7 @@ class QuerySegmenter:
         self.names = card.names
         self._network = Network(card, engine)
         self._card: CardQueries = card.queries
-        self._tokens = _tokens(card, engine)
+        self._told = [*_tokens(card, engine), *_pixel_mask(card, engine)]
         self._fuse = frozenset(card.names.index(name) for name in card.queries.fuse)
         self._thresholds = Thresholds(
             card.queries.threshold, card.queries.mask_threshold, card.queries.overlap_mask_area_threshold
@@ -41,10 +42,17 @@ class QuerySegmenter:
 
     def __call__(self, frame: Frame) -> Semantic | Instances | Panoptic:
         """The frame's segments."""
-        if self._tokens is not None:
-            buffer, tokens = self._tokens
-            buffer[:] = tokens
+        self.tell()
         outputs, _ = self._network.forward(frame)
+        return self.read(outputs, frame)
+
+    def tell(self) -> None:
+        """Fill the engine's inputs besides the picture: the task, and that there is no padding."""
+        for buffer, values in self._told:
+            buffer[:] = values
+
+    def read(self, outputs: Mapping[str, NDArray[Any]], frame: Frame) -> Semantic | Instances | Panoptic:
+        """What the network's outputs say of a frame."""
         classes, masks = self._logits(outputs, self._card.classes, 3), self._logits(outputs, self._card.masks, 4)
         if classes.shape != (len(masks), len(self.names) + 1):
             raise ModelRejected(
@@ -121,16 +129,30 @@ class QuerySegmenter:
         return Panoptic(found.ids, info, self.names, frame.pts, frame.size)
 
 
-def _tokens(card: Card, engine: BoundEngine) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
-    """The buffer of the task's tokens and what belongs into it; None for networks that are told no task."""
+def _tokens(card: Card, engine: BoundEngine) -> list[tuple[NDArray[Any], Any]]:
+    """The buffer of the task's tokens and what belongs into it; empty for networks that are told no task."""
     if card.queries is None or not card.queries.tokens:
-        return None
+        return []
     tokens = np.array([card.queries.tokens[card.queries.task]], np.int64)
     buffer = engine.inputs.get(card.queries.tokens_input)
     if buffer is None or buffer.shape != tokens.shape or buffer.dtype != tokens.dtype:
-        found = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in engine.inputs.items())
-        raise ModelRejected(
-            f"the card of model {card.name!r} describes the input {card.queries.tokens_input} int64 {tokens.shape}, "
-            f"but the graph has {found}: correct the card"
-        )
-    return buffer, tokens
+        wanted = f"{card.queries.tokens_input} int64 {tokens.shape}"
+        raise _disagree(card, engine, wanted)
+    return [(buffer, tokens)]
+
+
+def _pixel_mask(card: Card, engine: BoundEngine) -> list[tuple[NDArray[Any], Any]]:
+    """The buffer that says where the picture is, and 1: live frames have no padding."""
+    if card.queries is None or card.queries.pixel_mask is None:
+        return []
+    buffer = engine.inputs.get(card.queries.pixel_mask)
+    if buffer is None or buffer.ndim != 3 or len(buffer) != 1:
+        raise _disagree(card, engine, f"{card.queries.pixel_mask} 1xHxW")
+    return [(buffer, 1)]
+
+
+def _disagree(card: Card, engine: BoundEngine, wanted: str) -> ModelRejected:
+    found = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in engine.inputs.items())
+    return ModelRejected(
+        f"the card of model {card.name!r} describes the input {wanted}, but the graph has {found}: correct the card"
+    )

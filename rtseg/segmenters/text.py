@@ -1,32 +1,26 @@
-"""Words to vectors: a tokenizer and the half of a "prompted" model that reads, with what was read kept."""
+"""Words to numbers: a tokenizer, and the half of a "prompted" model that reads, with what was read kept."""
 
 from __future__ import annotations
 
-import json
 import threading
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtseg.cards import CardText
-from rtseg.errors import ConfigError, DependencyMissing, ModelRejected
+from rtseg.errors import ConfigError, ModelRejected
 from rtseg.ops.arrays import F32, as_f32
 from rtseg.segmenters import BoundEngine
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+from rtseg.tokens import load_tokenizer
 
 KEPT = 256
 """Prompts whose vectors are kept; the one not used for longest goes first."""
 LONGEST = 64
 """Characters of a prompt, since prompts are names, and names end up in legends and in the names of files."""
-_BEGIN, _END = "<|startoftext|>", "<|endoftext|>"
-_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-"""What CLIP cuts a text into (Radford et al., Learning Transferable Visual Models From Natural Language, 2021)."""
 
 
 def check_prompts(prompts: Sequence[str]) -> tuple[str, ...]:
@@ -46,6 +40,33 @@ def check_prompts(prompts: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
+class PromptTokens:
+    """Gives a prompt's tokens, int64 2xlength: their ids, and 1 where they are and 0 where there is none.
+
+    files: of the card's tokenizer, by name. Raises ModelRejected for what is no tokenizer, ConfigError for a prompt of
+    too many tokens.
+    """
+
+    def __init__(self, card: CardText, files: Mapping[str, Path]) -> None:
+        self._length = card.length
+        self._tokenizer = load_tokenizer([files[name] for name in card.tokenizer])
+
+    def __call__(self, prompt: str) -> NDArray[np.int64]:
+        """The tokens of a prompt."""
+        tokens = self.tokens(prompt)
+        both = np.zeros((2, self._length), np.int64)
+        both[0, : len(tokens)], both[0, len(tokens) :] = tokens, tokens[-1]  # CLIP pads with the token that ends a text
+        both[1, : len(tokens)] = 1
+        return both
+
+    def tokens(self, prompt: str) -> list[int]:
+        """The ids of a prompt's tokens, with those that begin and end it, not padded."""
+        found: list[int] = self._tokenizer.encode(prompt).ids
+        if len(found) > self._length:
+            raise ConfigError(f"the prompt {prompt!r} has {len(found)} tokens, at most {self._length}: make it shorter")
+        return found
+
+
 class TextEncoder:
     """Gives a prompt's vector, float32 of `card.width`; the second time from memory.
 
@@ -55,7 +76,7 @@ class TextEncoder:
 
     def __init__(self, card: CardText, engine: BoundEngine, files: Mapping[str, Path]) -> None:
         self._card, self._engine = card, engine
-        self._tokenizer = load_tokenizer([files[name] for name in card.tokenizer])
+        self._read = PromptTokens(card, files)
         shape = (1, card.length)
         ports = {name: (array.shape, array.dtype.name) for name, array in engine.inputs.items()}
         if ports != {card.ids: (shape, "int64"), card.mask: (shape, "int64")}:
@@ -80,18 +101,11 @@ class TextEncoder:
 
     def tokens(self, prompt: str) -> list[int]:
         """The ids of a prompt's tokens, with those that begin and end it, not padded."""
-        found: list[int] = self._tokenizer.encode(prompt).ids
-        if len(found) > self._card.length:
-            raise ConfigError(
-                f"the prompt {prompt!r} has {len(found)} tokens, at most {self._card.length}: make it shorter"
-            )
-        return found
+        return self._read.tokens(prompt)
 
     def _encode(self, prompt: str) -> F32:
-        card, tokens = self._card, self.tokens(prompt)
-        ids, mask = self._engine.inputs[card.ids], self._engine.inputs[card.mask]
-        ids[0, : len(tokens)], ids[0, len(tokens) :] = tokens, tokens[-1]  # CLIP pads with the token that ends a text
-        mask[0, : len(tokens)], mask[0, len(tokens) :] = 1, 0
+        card = self._card
+        self._engine.inputs[card.ids][0], self._engine.inputs[card.mask][0] = self._read(prompt)
         output = self._engine.run().get(card.output)
         if output is None or output.shape != (1, card.width):
             found = "none of that name" if output is None else f"of shape {output.shape}"
@@ -99,52 +113,3 @@ class TextEncoder:
                 f"{card.file} gives {found} where the card says {card.output!r} of shape {(1, card.width)}"
             )
         return as_f32(np.array(output[0], np.float32))
-
-
-def load_tokenizer(files: Sequence[Path]) -> Tokenizer:
-    """A tokenizer of one `tokenizer.json`, or CLIP's of a vocabulary (.json) and merges (.txt).
-
-    Texts come out without padding, with the tokens that begin and end them. Raises DependencyMissing without the
-    package, ModelRejected for files that are no tokenizer.
-    """
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise DependencyMissing(f"prompts need a tokenizer ({error}): pip install 'rtseg[prompts]'") from error
-    vocabulary = next(path for path in files if path.suffix == ".json")
-    merges = next((path for path in files if path.suffix == ".txt"), None)
-    try:
-        tokenizer = Tokenizer.from_file(str(vocabulary)) if merges is None else _clip_tokenizer(vocabulary, merges)
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        empty = tokenizer.encode("").ids
-    except Exception as error:  # tokenizers raises Exception itself
-        raise ModelRejected(f"{vocabulary} is no tokenizer: {error}") from error
-    if len(empty) != 2:
-        raise ModelRejected(f"{vocabulary} does not mark where a text begins and ends: give the tokenizer of the model")
-    return tokenizer
-
-
-def _clip_tokenizer(vocabulary: Path, merges: Path) -> Tokenizer:
-    """As `CLIPTokenizer` of transformers has it, so that both give the same tokens; a test compares them."""
-    from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
-    from tokenizers.models import BPE
-
-    words = json.loads(vocabulary.read_text(encoding="utf-8"))
-    lines = [line for line in merges.read_text(encoding="utf-8").splitlines() if not line.startswith("#version")]
-    pairs = [(first, second) for first, _, second in (line.partition(" ") for line in lines if line.strip())]
-    tokenizer = Tokenizer(BPE(vocab=words, merges=pairs, end_of_word_suffix="</w>", fuse_unk=False, unk_token=_END))
-    tokenizer.add_special_tokens([_BEGIN, _END])
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_WORDS), behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
-    tokenizer.post_processor = processors.RobertaProcessing(
-        (_END, words[_END]), (_BEGIN, words[_BEGIN]), trim_offsets=False, add_prefix_space=False
-    )
-    return tokenizer

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,21 @@ from rtseg.cards import Card, CardInput, CardOutput, CardText
 from rtseg.errors import ConfigError, DependencyMissing, ModelNotFound, ModelRejected
 from rtseg.inference.engine import OrtEngine
 from rtseg.ops.arrays import F32, as_f32
-from rtseg.segmenters.text import TextEncoder, check_prompts
+from rtseg.processor import IMAGENET, Processor, Sides, read_processor
+from rtseg.segmenters.text import PromptTokens, TextEncoder, check_prompts
+from rtseg.tokens import tokenizer_files
 from rtseg.train.export import OPSET, Export, write_card
+from rtseg.train.half import halve_weights, keep_in_half
 
 TOLERANCE = 1e-3
 """Of logits, between torch and ONNX Runtime: what float32 leaves after two dozen layers of a transformer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipsegExport(Export):
+    """What was written, and what halving the weights alone changed; None where they are whole."""
+
+    halved: float | None = None
 
 
 def export_clipseg(
@@ -42,23 +53,37 @@ def export_clipseg(
     prompts: Sequence[str] = ("a person",),
     licence: str = "see the checkpoint",
     source: str = "",
+    size: tuple[int, int] | None = None,
+    half: bool = False,
     tolerance: float = TOLERANCE,
-) -> Export:
+) -> ClipsegExport:
     """Write NAME.onnx, NAME.text.onnx, the tokenizer's files and the card NAME.toml into `folder`.
 
     checkpoint: a folder with config.json, weights, preprocessor_config.json, and tokenizer.json or vocab.json with
-    merges.txt. prompts: what the card begins with. Raises ModelNotFound for a folder that has not all of it,
-    ConfigError for sizes that the model does not take, ModelRejected where ONNX Runtime and torch differ by more than
-    `tolerance`; nothing is written then.
+    merges.txt. prompts: what the card begins with. size: width and height of the input, in place of the checkpoint's.
+    half: weights are kept in 16 bits, and the graphs compute in 32.
+
+    Raises ModelNotFound for a folder that has not all of it, ConfigError for sizes that the model does not take,
+    ModelRejected where ONNX Runtime and torch differ by more than `tolerance`; nothing is written then.
     """
     names = check_prompts(prompts)
     model = load_clipseg(checkpoint)
-    tokenizer = _tokenizer_files(checkpoint)
-    picture = _picture_of(checkpoint, patch=model.config.vision_config.patch_size)
+    tokenizer = tokenizer_files(checkpoint)
+    picture = _picture_of(checkpoint, size, patch=model.config.vision_config.patch_size)
+    length = model.config.text_config.max_position_embeddings
+    hashes = {path.name: store.sha256_of(path) for path in tokenizer}
+    read = PromptTokens(CardText(tokenizer=hashes, length=length), {path.name: path for path in tokenizer})
+    tokens, trials = [read.tokens(prompt) for prompt in names], _trials(picture)
+    wanted = before = [_answers(model, tokens, pixels) for pixels in trials]
+    if half:
+        halve_weights(model)
+        wanted = [_answers(model, tokens, pixels) for pixels in trials]
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as made:
         paths = Path(made) / f"{name}.onnx", Path(made) / f"{name}.text.onnx"
         for path, graph in zip(paths, _graphs(model, picture.size), strict=True):
+            if half:
+                keep_in_half(graph)
             onnx.save(graph, path)
         copies = [Path(shutil.copyfile(path, Path(made) / f"{name}.{path.name}")) for path in tokenizer]
         text = CardText(
@@ -66,9 +91,9 @@ def export_clipseg(
             sha256=store.sha256_of(paths[1]),
             tokenizer={copy.name: store.sha256_of(copy) for copy in copies},
             width=model.config.projection_dim,
-            length=model.config.text_config.max_position_embeddings,
+            length=length,
         )
-        difference = _difference(model, paths, text, picture, names)
+        difference = _difference(paths, text, picture, names, trials, wanted)
         if not difference <= tolerance:
             raise ModelRejected(
                 f"the export of {checkpoint} differs from torch by {difference:.2g}, allowed is {tolerance:g}: this is "
@@ -91,7 +116,8 @@ def export_clipseg(
         metrics={"parity": float(f"{difference:.2g}")},
     )
     (folder / f"{name}.toml").write_text(write_card(card), encoding="utf-8")
-    return Export(card, folder / card.file, difference)
+    halved = max(float(np.abs(a - b).max()) for a, b in zip(before, wanted, strict=True)) if half else None
+    return ClipsegExport(card, folder / card.file, difference, halved)
 
 
 def load_clipseg(checkpoint: Path) -> Any:
@@ -183,66 +209,53 @@ def _to_onnx(
     return made
 
 
-def _picture_of(checkpoint: Path, *, patch: int) -> CardInput:
-    """What preprocessor_config.json says; CLIPSeg's own values where it is silent."""
+def _picture_of(checkpoint: Path, size: tuple[int, int] | None, *, patch: int) -> CardInput:
+    """What preprocessor_config.json says; CLIPSeg's own values where there is none."""
     path = checkpoint / "preprocessor_config.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise ModelNotFound(f"{path} is not JSON: {error}") from error
-    size = values.get("size", {"height": 352, "width": 352})
-    height, width = (size, size) if isinstance(size, int) else (size.get("height"), size.get("width"))
+    usual = Processor(size=Sides(height=352, width=352), image_mean=IMAGENET[0], image_std=IMAGENET[1])
+    processor = read_processor(path, model_type="clipseg") if path.is_file() else usual
+    width, height = size or processor.fixed_size or (0, 0)
     if not height or height != width or height % patch:
         raise ConfigError(
-            f"{path} gives the size {size}: CLIPSeg takes squares of {patch} pixel patches, such as "
-            '{"height": 352, "width": 352}'
+            f"{checkpoint} would take pictures of {width}x{height}: CLIPSeg takes squares of {patch} pixel patches, "
+            "such as 352x352"
         )
-    return CardInput(
-        name="pixel_values",
-        size=(width, height),
-        mean=values.get("image_mean", (0.485, 0.456, 0.406)),
-        std=values.get("image_std", (0.229, 0.224, 0.225)),
-    )
+    return processor.card_input("pixel_values", (width, height))
 
 
-def _tokenizer_files(checkpoint: Path) -> list[Path]:
-    for names in (("tokenizer.json",), ("vocab.json", "merges.txt")):
-        files = [checkpoint / name for name in names]
-        if all(path.is_file() for path in files):
-            return files
-    raise ModelNotFound(f"{checkpoint} has no tokenizer: it needs tokenizer.json, or vocab.json and merges.txt")
+def _trials(picture: CardInput) -> list[F32]:
+    """Two pictures of noise."""
+    chance = np.random.default_rng(0)
+    return [as_f32(chance.standard_normal(picture.shape, np.float32)) for _ in range(2)]
+
+
+def _answers(model: Any, prompts: Sequence[Sequence[int]], pixels: F32) -> F32:
+    """The logits NxHxW of the model as transformers runs it, for the tokens of N prompts, each without padding."""
+    found = []
+    for tokens in prompts:
+        ids = torch.tensor([tokens])
+        with torch.no_grad():
+            out = model(input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=torch.from_numpy(pixels))
+        found.append(out.logits.numpy().reshape(out.logits.shape[-2:]))
+    return as_f32(np.stack(found))
 
 
 def _difference(
-    model: Any,
     paths: tuple[Path, Path],
     text: CardText,
     picture: CardInput,
     prompts: Sequence[str],
+    trials: Sequence[F32],
+    wanted: Sequence[F32],
 ) -> float:
-    """The largest difference of logits from the whole model, text to map, over two pictures of noise."""
+    """The largest difference of logits from those of the whole model, text to map."""
     encode = TextEncoder(
         text, OrtEngine(paths[1], warmup=0), {name: paths[1].with_name(name) for name in text.tokenizer}
     )
     vectors = as_f32(np.stack([encode(prompt) for prompt in prompts]))
-    shapes = {text.condition: vectors.shape}
-    engine = OrtEngine(paths[0], shapes=shapes, warmup=0)
-    chance = np.random.default_rng(0)
-    worst = 0.0
-    for _ in range(2):
-        pixels = as_f32(chance.standard_normal(picture.shape, np.float32))
-        found = engine({picture.name: pixels, text.condition: vectors})["logits"]
-        for index, prompt in enumerate(prompts):
-            worst = max(worst, float(np.abs(found[index] - _whole(model, encode, prompt, pixels)).max()))
-    return worst
-
-
-def _whole(model: Any, encode: TextEncoder, prompt: str, pixels: F32) -> F32:
-    """The logits HxW of the model as transformers runs it, without padding."""
-    ids = torch.tensor([encode.tokens(prompt)])
-    with torch.no_grad():
-        out = model(input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=torch.from_numpy(pixels))
-    return as_f32(out.logits.numpy().reshape(out.logits.shape[-2:]))
+    engine = OrtEngine(paths[0], shapes={text.condition: vectors.shape}, warmup=0)
+    found = [engine({picture.name: pixels, text.condition: vectors})["logits"].copy() for pixels in trials]
+    return max(float(np.abs(a - b).max()) for a, b in zip(found, wanted, strict=True))
 
 
 def _transformers() -> Any:

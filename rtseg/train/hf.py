@@ -9,25 +9,28 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxslim
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from rtseg import store
 from rtseg.cards import Card, CardOutput, CardQueries, Task, read_card
 from rtseg.errors import ConfigError, ModelRejected, RtsegError
 from rtseg.inference.engine import OrtEngine
+from rtseg.layouts import PROMPT
+from rtseg.processor import read_processor
+from rtseg.tokens import task_tokens
+from rtseg.train.clipseg import export_clipseg
 from rtseg.train.export import TOLERANCE, trace, write_card
-from rtseg.train.hf_card import card_input, class_names, licence_of, read_json, slug
+from rtseg.train.half import halve_weights, keep_in_half
+from rtseg.train.hf_card import class_names, default_size, licence_of, read_json, slug
 from rtseg.train.hf_networks import (
     Architecture,
-    Prompted,
     Traced,
     architecture_of,
     import_transformers,
@@ -35,11 +38,9 @@ from rtseg.train.hf_networks import (
     single_precision,
 )
 
-TASKS: tuple[Task, ...] = get_args(Task)
 _PICTURE = "pixel_values"
 _TOKENS = "task_inputs"
 _TRIALS = 3
-_NO_TASKS = "cannot be used to tell OneFormer its task (it needs vocab.json, merges.txt and tokenizer_config.json)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,33 +72,33 @@ def export_checkpoint(
 
     size: width, height of the input, default as preprocessor_config.json says. half: weights are kept in 16 bits, half
     the file; the graph computes in 32 still, so that parity with the rounded weights is as close as without. task,
-    fuse: of networks with queries, see `CardQueries`. prompts: what CLIPSeg looks for, a region each. Raises
+    fuse: of networks with queries, see `CardQueries`. prompts: what CLIPSeg looks for until it is told; it becomes two
+    graphs, see `rtseg.train.clipseg`. Raises
     ModelNotFound, ModelRejected (what cannot be exported, and outputs that differ by more than `TOLERANCE`; nothing is
     written then), ConfigError, DependencyMissing.
     """
     import_transformers()
     config = read_json(folder, "config.json")
     name, architecture = architecture_of(config, folder)
-    picture = card_input(read_json(folder, "preprocessor_config.json"), _PICTURE, size)
-    if architecture.prompts != bool(prompts):
-        has, fix = ("needs", "give --prompts cat,dog") if architecture.prompts else ("has no", "leave --prompts out")
-        raise ConfigError(f"{name} {has} prompts, the texts that say what is looked for: {fix}")
+    if architecture.prompts:
+        return _export_prompted(folder, output, size=size, half=half, prompts=prompts)
+    if prompts:
+        raise ConfigError(f"{name} has no prompts, the texts that say what is looked for: leave --prompts out")
+    processor = read_processor(folder / "preprocessor_config.json", model_type=str(config.get("model_type")))
+    picture = processor.card_input(_PICTURE, size or default_size(processor))
     model = load_network(name, folder)
-    names = class_names(dict(enumerate(prompts)) or model.config.id2label)
+    names = class_names(model.config.id2label)
     if strangers := sorted(set(fuse) - set(names if architecture.queries else ())):
         raise ConfigError(f"--fuse has {strangers}, which {name} has no segments of: it knows {', '.join(names)}")
     inputs: dict[str, Tensor] = {_PICTURE: torch.zeros(picture.shape)}
     tokens = task_tokens(folder, model.config.task_seq_len) if architecture.queries == "oneformer" else {}
     if tokens:
         inputs[_TOKENS] = torch.tensor([tokens[task]])
-    if architecture.prompts:
-        module: nn.Module = Prompted(model, prompt_tokens(folder, prompts)).eval()
-    else:
-        module = Traced(model, architecture.outputs).eval()
+    module = Traced(model, architecture.outputs).eval()
     trials = _trials(inputs, picture.mean, picture.std)
     wanted = before = [_answers(module, trial, folder) for trial in trials]
     if half:
-        _halve_weights(module)
+        halve_weights(module)
         wanted = [_answers(module, trial, folder) for trial in trials]
     graph = to_graph(module, inputs, architecture, folder)
     if half:
@@ -117,13 +118,13 @@ def export_checkpoint(
     card = Card(
         name=path.stem,
         description=f"{name}, exported from a checkpoint of transformers",
-        family="queries" if architecture.queries else "regions" if prompts else "semantic",
+        family="queries" if architecture.queries else "semantic",
         file=path.name,
         sha256=store.sha256_of(path),
         licence=licence_of(folder),
         source=f"transformers, {folder.resolve().name}",
         input=picture,
-        outputs=tuple(_output(output, names if prompts else ()) for output in architecture.outputs),
+        outputs=tuple(CardOutput(name=output) for output in architecture.outputs),
         names=names,
         metrics={"parity": float(f"{worst:.2g}")},
         queries=_queries(architecture, task, fuse, tokens),
@@ -131,6 +132,22 @@ def export_checkpoint(
     written = output / f"{path.stem}.toml"
     written.write_text(write_card(card), encoding="utf-8")
     return HfExport(read_card(written), path, differences, halved)
+
+
+def _export_prompted(
+    folder: Path, output: Path, *, size: tuple[int, int] | None, half: bool, prompts: Sequence[str]
+) -> HfExport:
+    done = export_clipseg(
+        folder,
+        output,
+        name=slug(folder.resolve().name),
+        prompts=prompts or (PROMPT,),
+        licence=licence_of(folder),
+        source=f"transformers, {folder.resolve().name}",
+        size=size,
+        half=half,
+    )
+    return HfExport(done.card, done.path, {"logits": done.difference}, done.halved)
 
 
 def to_graph(
@@ -222,73 +239,6 @@ def _trials(inputs: Mapping[str, Tensor], mean: Sequence[float], std: Sequence[f
         trial[_PICTURE] = np.ascontiguousarray((picture - shift) / gain, np.float32)
         found.append(trial)
     return found
-
-
-def _halve_weights(module: nn.Module) -> None:
-    """Round every weight to what 16 bits hold."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(parameter.half().float())
-
-
-def keep_in_half(model: onnx.ModelProto) -> None:
-    """Keep float32 weights that 16 bits hold exactly in 16, cast where the graph begins; in place.
-
-    ONNX Runtime folds the casts when it loads the file.
-    """
-    graph = model.graph
-    casts = []
-    for tensor in graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
-            continue
-        values = numpy_helper.to_array(tensor)
-        with np.errstate(over="ignore"):
-            small = values.astype(np.float16)
-        if values.size < 16 or not np.array_equal(small.astype(np.float32), values):
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(small, f"{name}_half"))
-        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
-    for cast in reversed(casts):
-        graph.node.insert(0, cast)
-    onnx.checker.check_model(model)
-
-
-def task_tokens(folder: Path, length: int) -> dict[Task, tuple[int, ...]]:
-    """What OneFormer is told for each task, "the task is ...", by the folder's tokenizer; its padding is 0."""
-    transformers = import_transformers()
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        texts = [f"the task is {task}" for task in TASKS]
-        found = tokenizer(texts, padding="max_length", max_length=length, truncation=True)
-    except Exception as error:  # OSError, ValueError, ImportError: whatever of a tokenizer is missing
-        reason = " ".join(str(error).split())[:200]
-        raise ModelRejected(f"the tokenizer of {folder} {_NO_TASKS}: {reason}") from error
-    rows = np.array(found["input_ids"]) * np.array(found["attention_mask"])
-    if len(np.unique(rows, axis=0)) < len(TASKS):  # one that found no vocabulary knows no word
-        raise ModelRejected(f"the tokenizer of {folder} {_NO_TASKS}: its tokens are the same for every task")
-    return {task: tuple(row) for task, row in zip(TASKS, rows.tolist(), strict=True)}
-
-
-def prompt_tokens(folder: Path, prompts: Sequence[str]) -> dict[str, Tensor]:
-    """What CLIPSeg takes for texts, by the folder's tokenizer; ModelRejected where that knows no word."""
-    transformers = import_transformers()
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        found = tokenizer([*prompts, "a", "b"], padding=True, return_tensors="pt")
-    except Exception as error:  # OSError, ValueError, ImportError: whatever of a tokenizer is missing
-        raise ModelRejected(
-            f"the tokenizer of {folder} cannot be used: {' '.join(str(error).split())[:200]}"
-        ) from error
-    if torch.equal(found["input_ids"][-1], found["input_ids"][-2]):  # one that found no vocabulary knows no word
-        raise ModelRejected(f"the tokenizer of {folder} knows no word: add vocab.json and merges.txt")
-    return {name: found[name][:-2] for name in ("input_ids", "attention_mask")}
-
-
-def _output(name: str, regions: Sequence[str]) -> CardOutput:
-    if not regions:
-        return CardOutput(name=name)
-    return CardOutput(name=name, activation="sigmoid", regions={region: i for i, region in enumerate(regions)})
 
 
 def _queries(

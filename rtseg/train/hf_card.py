@@ -1,18 +1,17 @@
-"""What a checkpoint's JSON files say: how pictures become its input, and what its classes are called."""
+"""What a checkpoint's files say: the size of its input, what its classes are called, its licence."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rtseg.cards import CardInput
 from rtseg.errors import ConfigError, ModelNotFound, ModelRejected
+from rtseg.processor import Processor
 
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _STEP = 32
 """Sides that follow from a shortest edge are multiples of it, which every backbone takes."""
 _ASPECT = 16 / 9
@@ -36,52 +35,23 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def card_input(processor: Mapping[str, Any], name: str, size: tuple[int, int] | None) -> CardInput:
-    """The network's input as preprocessor_config.json describes it, all of the frame stretched to one size.
+def default_size(processor: Processor) -> tuple[int, int]:
+    """Width and height of the input: a fixed size as it is, a shortest edge for frames of 16:9.
 
-    size: width, height, in place of the file's. Neither crops nor padding are taken over: a frame is shown whole.
-    What the file does not say is as in transformers: rescaled by 1/255 and normalised by ImageNet's mean and std.
+    Neither crops nor padding are taken over: a frame is shown whole. Raises ConfigError where no size is said.
     """
-    normalised = processor.get("do_normalize", "image_mean" in processor)
-    mean, std = processor.get("image_mean", _IMAGENET[0]), processor.get("image_std", _IMAGENET[1])
-    factor = processor.get("rescale_factor", 1 / 255) if processor.get("do_rescale", True) else 1.0
-    given: dict[str, Any] = {
-        "name": name,
-        "size": size or default_size(processor),
-        "colour": "bgr" if processor.get("do_flip_channel_order") else "rgb",
-        "scale": float(f"{1 / factor:.10g}"),
-    }
-    if normalised:
-        given |= {"mean": _three(mean), "std": _three(std)}
-    return CardInput.model_validate(given)
-
-
-def default_size(processor: Mapping[str, Any]) -> tuple[int, int]:
-    """Width and height of the input: a fixed size as it is, a shortest edge for frames of 16:9."""
-    size = processor.get("crop_size") if processor.get("do_center_crop") else processor.get("size")
-    size = processor.get("size") if size is None else size
-    longest = processor.get("max_size")
-    match size:
-        case {"height": int(fixed_height), "width": int(fixed_width)}:
-            return fixed_width, fixed_height
-        case {"shortest_edge": int(edge), **others}:
-            longest = others.get("longest_edge") or longest
-        case int(edge) if longest is None:
-            return edge, edge
-        case int(edge):
-            pass
-        case _:
-            raise ConfigError(f"preprocessor_config.json says no size that is known, but {size}: give --size WxH")
-    width = float(min(edge * _ASPECT, longest or math.inf))
+    crop, size = processor.crop_size if processor.do_center_crop else None, processor.size
+    for sides in (crop, size):
+        if sides is not None and sides.width and sides.height:
+            return sides.width, sides.height
+    if size is None or not size.shortest_edge:
+        raise ConfigError("preprocessor_config.json says no size: give --size WxH")
+    width = float(min(size.shortest_edge * _ASPECT, size.longest_edge or math.inf))
     return _rounded(width), _rounded(width / _ASPECT)
 
 
 def _rounded(side: float) -> int:
     return max(_STEP, round(side / _STEP) * _STEP)
-
-
-def _three(value: float | Sequence[float]) -> Sequence[float]:
-    return [value] * 3 if isinstance(value, int | float) else value
 
 
 def class_names(id2label: Mapping[Any, str]) -> tuple[str, ...]:

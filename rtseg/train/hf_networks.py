@@ -75,29 +75,6 @@ class Traced(nn.Module):
         return tuple(found[name] for name in self.outputs)
 
 
-class Prompted(nn.Module):
-    """CLIPSeg with its texts in the graph: a picture 1x3xHxW to logits 1xNxhxw, one map a text.
-
-    The picture is looked at once, whatever the number of texts, unlike in the original.
-    """
-
-    def __init__(self, model: Any, tokens: Any) -> None:
-        super().__init__()
-        self.model = model
-        self.outputs = ("logits",)
-        with torch.no_grad():
-            found = model.get_conditional_embeddings(batch_size=len(tokens["input_ids"]), **tokens)
-        self.register_buffer("texts", found.clone())
-
-    def forward(self, picture: Tensor) -> tuple[Tensor]:
-        """The logits."""
-        seen = self.model.clip.get_image_features(picture, interpolate_pos_encoding=True, output_hidden_states=True)
-        texts = self.get_buffer("texts")
-        layers = [seen.hidden_states[i + 1].expand(len(texts), -1, -1) for i in self.model.extract_layers]
-        logits = self.model.decoder(layers, texts).logits
-        return (logits.reshape(1, len(texts), *logits.shape[-2:]),)
-
-
 def load_network(name: str, folder: Path) -> Any:
     """The checkpoint's model in float32, from safetensors alone: nothing is unpickled, and nothing fetched.
 
