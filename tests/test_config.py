@@ -15,7 +15,7 @@ from rtseg.inference.engine import OrtEngine
 from rtseg.registry import BUILTIN, Entry, Kind
 
 # Constructor parameters that are no options but come from elsewhere, and options that choose a constructor.
-GIVEN = {("sink", "video"): {"info"}, ("source", "video"): {"on_device"}}
+GIVEN = {("sink", "video"): {"info"}, ("sink", "window"): {"on_key"}, ("source", "video"): {"on_device"}}
 CHOOSING = {("effect", "overlay"): {"preset"}}
 
 

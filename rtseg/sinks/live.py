@@ -17,7 +17,7 @@ from rtseg.errors import ConfigError
 from rtseg.inference.gate import GATE
 from rtseg.sinks.codecs import CODECS, Codec, CodecChoice, choose, parse_codec
 from rtseg.sinks.encoders import check_encoder, threads_for, uploader_of
-from rtseg.sinks.planes import H273, LIMITED, Converter
+from rtseg.sinks.planes import H273, LIMITED, Converter, recoloured
 from rtseg.types import Colour, Frame, Size
 
 TICK = Fraction(1, 90_000)
@@ -78,7 +78,7 @@ class LiveEncoder:
 
     def __call__(self, frame: Frame) -> list[Encoded]:
         """The packets of one more frame: one, but where the encoder was told to hold some back."""
-        picture = self._convert(frame)
+        picture = self._convert(recoloured(frame, self._convert.colour))
         pts = max(self._last + 1, round((self._clock() - self._start) / TICK))
         due = (pts - self._key) * TICK >= _GROUP
         picture.pts, picture.time_base = pts, TICK
