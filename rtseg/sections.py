@@ -180,12 +180,13 @@ class OutlineEffect(Section):
 
 
 class VideoSink(Section):
-    """A video file; codec is NAME[:key=value,...]."""
+    """A video file; codec is NAME[:key=value,...]; clock: times of the clock, None for live input alone."""
 
     type: Literal["video"] = "video"
     path: AnyPath
     codec: str | None = None
     audio: bool | None = None
+    clock: bool | None = None
 
 
 class ImageSink(Section):
