@@ -24,8 +24,15 @@ TICK = Fraction(1, 90_000)
 """Of all times here: MPEG-TS and RTP count so."""
 _GROUP = 2.0
 """Seconds from one key frame to the next: what services ask for, and what a viewer waits at most."""
-# superfast takes about a third of the CPU of "veryfast"; what a second may take is limited, since links are.
-_LIVE = {"preset": "superfast", "tune": "zerolatency", "crf": "23", "maxrate": "6M", "bufsize": "3M"}
+# What a second may take is limited, since links are; key frames at cuts would come on top of those by the clock.
+_LIVE = {
+    "preset": "superfast",
+    "tune": "zerolatency",
+    "crf": "23",
+    "maxrate": "6M",
+    "bufsize": "3M",
+    "sc_threshold": "0",
+}
 
 
 class Encoded(NamedTuple):
