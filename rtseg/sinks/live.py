@@ -114,7 +114,7 @@ class LiveEncoder:
             context.width, context.height = self.size
             context.pix_fmt = "nv12" if context.is_hwaccel else codec.format
             context.time_base, context.framerate = TICK, Fraction(rate).limit_denominator(1001)
-            context.gop_size = max(1, math.ceil(rate * _GROUP))
+            context.gop_size = math.ceil(2 * rate * _GROUP)  # a backstop: key frames go by the clock
             context.thread_count = threads
             context.colorspace, context.color_primaries, context.color_trc = H273[colour.matrix]
             context.color_range = LIMITED
