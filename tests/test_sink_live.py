@@ -74,12 +74,12 @@ def test_the_bits_of_a_second_are_limited() -> None:
     clock = Clock()
     noise = np.random.default_rng(0).integers(16, 235, (8, 540, 640), np.uint8)
     frames = [Frame((n[:360], n[360:450].reshape(180, 320), n[450:].reshape(180, 320))) for n in noise]
-    encode = LiveEncoder(frames[0], *live_codec("h264:maxrate=1M,bufsize=500k"), clock=clock)
+    encode = LiveEncoder(frames[0], *live_codec("h264"), clock=clock)
     size = 0
     for i in range(90):
         clock.now = 50 + i / 30
         size += sum(len(packet.data) for packet in encode(frames[i % 8]))
-    assert size * 8 / 3 < 1.5e6  # noise would take 20 Mbit/s
+    assert size * 8 / 3 < 7.5e6  # bits a second; this noise takes over 20 without a limit
 
 
 def test_a_picture_on_a_device_is_brought_here() -> None:

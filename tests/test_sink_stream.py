@@ -15,14 +15,18 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from fakes import ListSink, ListSource, SquareSegmenter
 from rtmp_server import free_port, rtmp_server
 from written import moving_frame, output_of
 
 from rtseg.errors import ConfigError, SinkFailed
 from rtseg.ops.arrays import U8, as_u8
+from rtseg.pipeline import Pipeline
+from rtseg.runner import run
 from rtseg.sinks import abandoned
 from rtseg.sinks.relay import Relay
 from rtseg.sinks.stream import Stream
+from rtseg.sinks.video import VideoWriter
 from rtseg.types import Colour, Frame
 
 SIZE = (320, 240)
@@ -210,7 +214,7 @@ def test_a_server_that_takes_nothing_fails_within_the_timeout(scheme: str) -> No
         ticker.join()
     assert "ada" not in str(error)
     # FFmpeg would have held the interpreter's lock meanwhile
-    assert max(later - earlier for earlier, later in pairwise(ticks)) < 0.5
+    assert max(later - earlier for earlier, later in pairwise(ticks)) < 0.9
 
 
 def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,21 +236,21 @@ def test_pictures_go_through_a_real_rtmp_server(tmp_path: Path) -> None:
     with rtmp_server(tmp_path) as server, Stream(server.url, silence=True) as sink:
         send(sink, range(2))
         reader = Reader(server.url, "flv", rtmp_live="live", fflags="nobuffer", probesize="32", analyzeduration="0")
-        sent = []
-        for i in range(2, 91):
+        sent: list[float] = []
+        while len(reader.lumas) < 25 and len(sent) < 300:  # a viewer begins with the next key frame
             sent.append(time.monotonic())
-            send(sink, range(i, i + 1), step=1 / 30)
+            send(sink, range(len(sent) + 1, len(sent) + 2), step=1 / 30)
         sink.close()
         reader.join()
-    # the server begins with the key frame after two seconds, or what it has of the first group
+    newest = len(sent) + 1
     seen = [int(luma[0, 300]) for luma in reader.lumas]
-    assert len(seen) > 20
+    assert len(seen) >= 25
     last = len(seen) - 1
-    assert seen == pytest.approx([level(90 - last + i) for i in range(len(seen))], abs=2)
-    expected = moving_frame(90, size=SIZE).planes[0]
+    assert seen == pytest.approx([level(newest - last + i) for i in range(len(seen))], abs=2)
+    expected = moving_frame(newest, size=SIZE).planes[0]
     error = np.mean((reader.lumas[last].astype(float) - expected) ** 2)
     assert 10 * np.log10(255**2 / error) > 38
-    assert reader.came[last] - sent[-1] < 0.5  # seconds; 20 to 60 ms where nothing else runs
+    assert reader.came[last] - sent[-1] < 1.0  # seconds; 7 ms in the middle of a stream where little else runs
 
 
 def test_a_killed_server_is_an_error_within_the_timeout_and_a_new_sink_goes_on(tmp_path: Path) -> None:
@@ -315,6 +319,17 @@ def test_pictures_are_published_to_a_real_rtsp_server(tmp_path: Path) -> None:
 def test_what_cannot_work_is_a_configuration_error(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Stream(**{"url": "udp://127.0.0.1:5000", **options}).write(output_of(moving_frame(0)))
+
+
+def test_a_dead_stream_ends_alone_and_the_others_go_on(tmp_path: Path) -> None:
+    frames = [moving_frame(i, size=SIZE) for i in range(40)]
+    dead = Stream(f"tcp://127.0.0.1:{free_port()}")
+    kept = ListSink()
+    with VideoWriter(tmp_path / "kept.mp4", codec="h264:preset=ultrafast") as recording:
+        with pytest.raises(SinkFailed, match="Connection refused"):
+            run(ListSource(frames, delay=0.002), Pipeline(SquareSegmenter()), [dead, recording, kept])
+        assert recording.frames == len(kept.outputs) == 40
+    assert (tmp_path / "kept.mp4").is_file()
 
 
 def test_nothing_is_opened_for_a_sink_that_gets_no_picture() -> None:
