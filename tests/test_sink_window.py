@@ -117,3 +117,18 @@ def test_a_window_that_would_hang_is_refused(tmp_path: Path) -> None:
 )
 def test_libraries_decide_whether_a_window_would_hang(maps: str, expected: bool) -> None:
     assert hangs(maps) is expected
+
+
+@pytest.mark.usefixtures("screen")
+def test_a_window_that_is_closed_by_hand_takes_pictures_and_shows_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    visible, shown = [1.0, 0.0], list[str]()
+    for name in ("namedWindow", "resizeWindow", "destroyWindow"):
+        monkeypatch.setattr(cv2, name, lambda *_: None)
+    monkeypatch.setattr(cv2, "waitKey", lambda _: -1)
+    monkeypatch.setattr(cv2, "imshow", lambda title, _: shown.append(title))
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: visible.pop(0))
+    with Window(title="preview") as sink:
+        for i in range(5):
+            sink.write(output_of(moving_frame(i)))
+    assert shown == ["preview", "preview"]
+    assert (sink.frames, sink.closed_by_hand) == (2, True)
