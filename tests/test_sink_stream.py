@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import threading
@@ -232,6 +233,7 @@ def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytes
     assert abandoned.left_behind() == 0
 
 
+@pytest.mark.slow
 def test_pictures_go_through_a_real_rtmp_server(tmp_path: Path) -> None:
     with rtmp_server(tmp_path) as server, Stream(server.url, silence=True) as sink:
         send(sink, range(2))
@@ -266,6 +268,34 @@ def test_a_killed_server_is_an_error_within_the_timeout_and_a_new_sink_goes_on(t
         with Stream(server.url, timeout=2.0) as again:
             send(again, range(5))
             assert again.frames == 5
+
+
+def held() -> tuple[int, int]:
+    """Descriptors and threads of this process."""
+    return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+
+
+@pytest.mark.slow
+def test_sinks_that_fail_again_and_again_leave_nothing(tmp_path: Path) -> None:
+    with rtmp_server(tmp_path) as server:
+        urls = [server.url, f"tcp://127.0.0.1:{free_port()}", f"rtmp://127.0.0.1:{free_port()}/live/key"]
+        before = (0, 0)
+        for cycle in range(5):
+            for url in urls:
+                sink = Stream(url, timeout=5.0)
+                with contextlib.suppress(SinkFailed):
+                    send(sink, range(2), step=0)
+                if sink.frames:
+                    server.kill()
+                    with contextlib.suppress(SinkFailed):
+                        send(sink, range(200), step=0.005)
+                    server.start()
+                with pytest.raises(SinkFailed):
+                    sink.write(output_of(moving_frame(0)))
+                sink.close()
+            if cycle == 1:
+                before = held()
+        assert held() == before
 
 
 def test_no_child_outlives_its_sink(tmp_path: Path) -> None:

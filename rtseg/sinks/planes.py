@@ -221,7 +221,7 @@ def _fit(size: Size, into: Size) -> Size:
 
 
 def recoloured(frame: Frame, colour: Colour) -> Frame:
-    """The frame with planes of another matrix and range: in half of swscale's time, and not two levels off."""
+    """The frame with planes of another matrix and range, cheaper than by swscale, which is up to two levels off."""
     if frame.colour == colour:
         return frame
     return replace(frame, planes=convert(frame.planes, frame.colour, colour), colour=colour)
