@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -308,6 +310,35 @@ def test_no_child_outlives_its_sink(tmp_path: Path) -> None:
         sink.close()
         assert not process.exists()
         sink.close()
+
+
+PARENT = """
+import os, signal, sys
+from written import moving_frame, output_of
+from rtseg.sinks.stream import Stream
+
+sink = Stream(sys.argv[1], timeout=2.0)
+sink.write(output_of(moving_frame(0)))
+print(sink._transport.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_no_child_outlives_a_killed_parent(tmp_path: Path) -> None:
+    with rtmp_server(tmp_path) as server:
+        path = os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parent.parent)))
+        command = [sys.executable, "-c", PARENT, server.url]
+        parent = subprocess.run(
+            command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}, timeout=60, check=False
+        )
+        assert parent.returncode == -9
+        child = Path("/proc", parent.stdout.decode().strip(), "cmdline")
+        for _ in range(500):
+            if not child.exists() or not child.read_bytes():  # gone, or ended and not yet waited for
+                break
+            time.sleep(0.01)
+        else:
+            pytest.fail("the child still runs")
 
 
 def test_pictures_are_published_to_a_real_rtsp_server(tmp_path: Path) -> None:
