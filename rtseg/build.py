@@ -40,8 +40,10 @@ from rtseg.config import (
     SinkOptions,
     SmoothFilter,
     SourceOptions,
+    StreamSink,
     VideoSink,
     VideoSource,
+    VirtualCameraSink,
 )
 from rtseg.engines import build_fused, build_segmenter, takes_device_frames, with_prompts
 from rtseg.errors import ConfigError, SourceUnreadable
@@ -261,7 +263,11 @@ def build_sink(options: SinkOptions, source: Source, *, names: Sequence[str] | N
     """A sink for what comes from `source`; names: of files in folders, where the options give none."""
     match options:
         case VideoSink():
-            return _make("sink", options, info=source.info)  # type: ignore[no-any-return]
+            timed = source.live if options.clock is None else options.clock
+            sink = _make("sink", options.model_copy(update={"clock": None}), info=source.info)
+            return registry.import_target("rtseg.sinks.clock:ByClock")(sink) if timed else sink  # type: ignore[no-any-return]
+        case StreamSink() | VirtualCameraSink() if options.rate is None and source.info.rate:
+            return _make("sink", options, rate=min(240.0, max(1.0, float(source.info.rate))))  # type: ignore[no-any-return]
         case ImageSink() | MaskSink() if names is not None and options.names is None:
             return _make("sink", options, names=names)  # type: ignore[no-any-return]
         case _:

@@ -41,6 +41,8 @@ from rtseg.sections import (
     SyntheticSource,
     VideoSink,
     VideoSource,
+    VirtualCameraSink,
+    WindowSink,
 )
 from rtseg.store import clean_path
 
@@ -80,6 +82,8 @@ __all__ = [
     "SyntheticSource",
     "VideoSink",
     "VideoSource",
+    "VirtualCameraSink",
+    "WindowSink",
     "parse_config",
     "read_config",
 ]
@@ -139,6 +143,8 @@ SinkOptions: TypeAlias = Annotated[
     | Annotated[NullSink, Tag("null")]
     | Annotated[StreamSink, Tag("stream")]
     | Annotated[MjpegSink, Tag("mjpeg")]
+    | Annotated[VirtualCameraSink, Tag("virtual_camera")]
+    | Annotated[WindowSink, Tag("window")]
     | _Plugin,
     _tag("sink"),
 ]
@@ -226,6 +232,8 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("sink", "null"): NullSink,
     ("sink", "stream"): StreamSink,
     ("sink", "mjpeg"): MjpegSink,
+    ("sink", "virtual_camera"): VirtualCameraSink,
+    ("sink", "window"): WindowSink,
 }
 """Every built-in component and its options; a test holds it against the registry and the constructors."""
 

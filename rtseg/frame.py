@@ -189,6 +189,13 @@ class Frame:
             return type(self).on_device(picture, **{**self._moment(), **moment})
         return replace(self, **moment)
 
+    def shown_at(self, pts: int, time_base: Fraction) -> Frame:
+        """The same picture at another presentation time, for a duration that is not known."""
+        when = {"pts": pts, "time_base": time_base, "duration": 0}
+        if (picture := self.device) is not None:
+            return type(self).on_device(picture, **{**self._moment(), **when})
+        return replace(self, **when)  # type: ignore[arg-type]
+
     def _moment(self) -> dict[str, Any]:
         names = (each.name for each in fields(self) if each.init)
         return {name: getattr(self, name) for name in names if name not in ("planes", "alpha")}

@@ -68,6 +68,8 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
         "null": Entry("rtseg.sinks.null:Null"),
         "stream": Entry("rtseg.sinks.stream:Stream"),
         "mjpeg": Entry("rtseg.sinks.mjpeg:Mjpeg"),
+        "virtual_camera": Entry("rtseg.sinks.virtual_camera:VirtualCamera", extra="virtualcam"),
+        "window": Entry("rtseg.sinks.window:Window"),
     },
 }
 

@@ -234,12 +234,13 @@ class OutlineEffect(Section):
 
 
 class VideoSink(Section):
-    """A video file; codec is NAME[:key=value,...]."""
+    """A video file; codec is NAME[:key=value,...]; clock: times of the clock, None for live input alone."""
 
     type: Literal["video"] = "video"
     path: AnyPath
     codec: str | None = None
     audio: bool | None = None
+    clock: bool | None = None
 
 
 class ImageSink(Section):
@@ -293,3 +294,20 @@ class MjpegSink(Section):
     clients: Positive | None = None
     quality: Annotated[int, Field(ge=1, le=100)] | None = None
     timeout: Annotated[float, Field(gt=0, le=600)] | None = None
+
+
+class VirtualCameraSink(Section):
+    """A camera that other programs can choose; device: such as /dev/video10; size: width and height."""
+
+    type: Literal["virtual_camera"] = "virtual_camera"
+    device: str | None = None
+    size: tuple[Positive, Positive] | None = None
+    format: Literal["yuv420p", "yuyv422"] | None = None
+    rate: Annotated[float, Field(gt=0, le=240)] | None = None
+
+
+class WindowSink(Section):
+    """A window on the screen."""
+
+    type: Literal["window"] = "window"
+    title: str | None = None

@@ -18,10 +18,11 @@ from rtseg.registry import BUILTIN, Entry, Kind
 # Constructor parameters that are no options but come from elsewhere, and options that choose a constructor.
 GIVEN = {
     ("sink", "video"): {"info"},
+    ("sink", "window"): {"on_key"},
     ("source", "video"): {"on_device"},
     **{("source", name): {"backoff", "changed"} for name in ("stream", "camera", "screen")},
 }
-CHOOSING = {("effect", "overlay"): {"preset"}}
+CHOOSING = {("sink", "video"): {"clock"}, ("effect", "overlay"): {"preset"}}
 
 
 def test_every_component_that_a_file_can_name_has_a_section() -> None:

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from browser import page
+from on_device import on_device
 from written import moving_frame, output_of
 
 from rtseg.errors import ConfigError, SinkFailed
@@ -119,6 +120,11 @@ def test_quality_decides_the_bytes() -> None:
     assert sizes[0] * 2 < sizes[-1]
     with pytest.raises(ConfigError, match="quality 0"):
         JpegEncoder(quality=0)
+
+
+def test_a_picture_on_a_device_can_be_shown() -> None:
+    frame = Frame.from_rgb(patches(), colour=Colour("bt709"))
+    assert_same_colours(decoded(JpegEncoder(quality=90)(on_device(frame))))
 
 
 def test_a_snapshot_is_the_newest_picture() -> None:

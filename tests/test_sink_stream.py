@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,14 +18,18 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from fakes import ListSink, ListSource, SquareSegmenter
 from rtmp_server import free_port, rtmp_server
 from written import moving_frame, output_of
 
 from rtseg.errors import ConfigError, SinkFailed
 from rtseg.ops.arrays import U8, as_u8
+from rtseg.pipeline import Pipeline
+from rtseg.runner import run
 from rtseg.sinks import abandoned
 from rtseg.sinks.relay import Relay
 from rtseg.sinks.stream import Stream
+from rtseg.sinks.video import VideoWriter
 from rtseg.types import Colour, Frame
 
 SIZE = (320, 240)
@@ -71,7 +78,7 @@ class Reader:
 
 def listening(port: int, kind: socket.SocketKind) -> None:
     """Until somebody has bound the port."""
-    for _ in range(300):
+    for _ in range(1500):
         with socket.socket(socket.AF_INET, kind) as probe:
             try:
                 probe.bind(("127.0.0.1", port))
@@ -210,7 +217,7 @@ def test_a_server_that_takes_nothing_fails_within_the_timeout(scheme: str) -> No
         ticker.join()
     assert "ada" not in str(error)
     # FFmpeg would have held the interpreter's lock meanwhile
-    assert max(later - earlier for earlier, later in pairwise(ticks)) < 0.5
+    assert max(later - earlier for earlier, later in pairwise(ticks)) < 0.9
 
 
 def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,25 +235,26 @@ def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytes
     assert abandoned.left_behind() == 0
 
 
+@pytest.mark.slow
 def test_pictures_go_through_a_real_rtmp_server(tmp_path: Path) -> None:
     with rtmp_server(tmp_path) as server, Stream(server.url, silence=True) as sink:
         send(sink, range(2))
         reader = Reader(server.url, "flv", rtmp_live="live", fflags="nobuffer", probesize="32", analyzeduration="0")
-        sent = []
-        for i in range(2, 91):
+        sent: list[float] = []
+        while len(reader.lumas) < 25 and len(sent) < 300:  # a viewer begins with the next key frame
             sent.append(time.monotonic())
-            send(sink, range(i, i + 1), step=1 / 30)
+            send(sink, range(len(sent) + 1, len(sent) + 2), step=1 / 30)
         sink.close()
         reader.join()
-    # the server begins with the key frame after two seconds, or what it has of the first group
+    newest = len(sent) + 1
     seen = [int(luma[0, 300]) for luma in reader.lumas]
-    assert len(seen) > 20
+    assert len(seen) >= 25
     last = len(seen) - 1
-    assert seen == pytest.approx([level(90 - last + i) for i in range(len(seen))], abs=2)
-    expected = moving_frame(90, size=SIZE).planes[0]
+    assert seen == pytest.approx([level(newest - last + i) for i in range(len(seen))], abs=2)
+    expected = moving_frame(newest, size=SIZE).planes[0]
     error = np.mean((reader.lumas[last].astype(float) - expected) ** 2)
     assert 10 * np.log10(255**2 / error) > 38
-    assert reader.came[last] - sent[-1] < 0.5  # seconds; 20 to 60 ms where nothing else runs
+    assert reader.came[last] - sent[-1] < 1.0  # seconds; 7 ms in the middle of a stream where little else runs
 
 
 def test_a_killed_server_is_an_error_within_the_timeout_and_a_new_sink_goes_on(tmp_path: Path) -> None:
@@ -255,13 +263,41 @@ def test_a_killed_server_is_an_error_within_the_timeout_and_a_new_sink_goes_on(t
         send(sink, range(5))
         error = fails(sink, within=2, action=server.kill)
         assert "secret-key" not in str(error)
-        assert f"rtmp://127.0.0.1:{server.port}/live/***" in str(error)
+        assert f"rtmp://127.0.0.1:{server.port}/live/[hidden]" in str(error)
         with pytest.raises(SinkFailed, match="refused"):
             Stream(server.url, timeout=2.0).write(output_of(moving_frame(0)))
         server.start()
         with Stream(server.url, timeout=2.0) as again:
             send(again, range(5))
             assert again.frames == 5
+
+
+def held() -> tuple[int, int]:
+    """Descriptors and threads of this process."""
+    return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+
+
+@pytest.mark.slow
+def test_sinks_that_fail_again_and_again_leave_nothing(tmp_path: Path) -> None:
+    with rtmp_server(tmp_path) as server:
+        urls = [server.url, f"tcp://127.0.0.1:{free_port()}", f"rtmp://127.0.0.1:{free_port()}/live/key"]
+        before = (0, 0)
+        for cycle in range(5):
+            for url in urls:
+                sink = Stream(url, timeout=5.0)
+                with contextlib.suppress(SinkFailed):
+                    send(sink, range(2), step=0)
+                if sink.frames:
+                    server.kill()
+                    with contextlib.suppress(SinkFailed):
+                        send(sink, range(200), step=0.005)
+                    server.start()
+                with pytest.raises(SinkFailed):
+                    sink.write(output_of(moving_frame(0)))
+                sink.close()
+            if cycle == 1:
+                before = held()
+        assert held() == before
 
 
 def test_no_child_outlives_its_sink(tmp_path: Path) -> None:
@@ -274,6 +310,35 @@ def test_no_child_outlives_its_sink(tmp_path: Path) -> None:
         sink.close()
         assert not process.exists()
         sink.close()
+
+
+PARENT = """
+import os, signal, sys
+from written import moving_frame, output_of
+from rtseg.sinks.stream import Stream
+
+sink = Stream(sys.argv[1], timeout=2.0)
+sink.write(output_of(moving_frame(0)))
+print(sink._transport.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_no_child_outlives_a_killed_parent(tmp_path: Path) -> None:
+    with rtmp_server(tmp_path) as server:
+        path = os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parent.parent)))
+        command = [sys.executable, "-c", PARENT, server.url]
+        parent = subprocess.run(
+            command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}, timeout=60, check=False
+        )
+        assert parent.returncode == -9
+        child = Path("/proc", parent.stdout.decode().strip(), "cmdline")
+        for _ in range(500):
+            if not child.exists() or not child.read_bytes():  # gone, or ended and not yet waited for
+                break
+            time.sleep(0.01)
+        else:
+            pytest.fail("the child still runs")
 
 
 def test_pictures_are_published_to_a_real_rtsp_server(tmp_path: Path) -> None:
@@ -315,6 +380,17 @@ def test_pictures_are_published_to_a_real_rtsp_server(tmp_path: Path) -> None:
 def test_what_cannot_work_is_a_configuration_error(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Stream(**{"url": "udp://127.0.0.1:5000", **options}).write(output_of(moving_frame(0)))
+
+
+def test_a_dead_stream_ends_alone_and_the_others_go_on(tmp_path: Path) -> None:
+    frames = [moving_frame(i, size=SIZE) for i in range(40)]
+    dead = Stream(f"tcp://127.0.0.1:{free_port()}")
+    kept = ListSink()
+    with VideoWriter(tmp_path / "kept.mp4", codec="h264:preset=ultrafast") as recording:
+        with pytest.raises(SinkFailed, match="Connection refused"):
+            run(ListSource(frames, delay=0.002), Pipeline(SquareSegmenter()), [dead, recording, kept])
+        assert recording.frames == len(kept.outputs) == 40
+    assert (tmp_path / "kept.mp4").is_file()
 
 
 def test_nothing_is_opened_for_a_sink_that_gets_no_picture() -> None:

@@ -8,10 +8,13 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from rtseg.errors import ConfigError
+from rtseg.places import redact
 from rtseg.sinks.codecs import CONTAINERS
 
 STREAMS = ("rtmp", "rtmps", "rtsp", "udp", "tcp")
 """Schemes that the sink "stream" sends to."""
+DATAGRAM = 1316
+"""Bytes of a datagram: seven packets of MPEG-TS, as all receivers expect, and less than an Ethernet frame."""
 _PORTS = {"rtmp": 1935, "rtmps": 443, "rtsp": 554}
 _DEVICE = re.compile(r"/dev/video\d+")
 _ALLOWED = (
@@ -43,7 +46,7 @@ def parse_address(text: str) -> dict[str, Any]:
 
 
 def split_url(url: str) -> SplitResult:
-    """The parts of a stream's address; ConfigError where it has no host, or no port and its scheme has no usual one."""
+    """The parts of a stream's address; ConfigError where it has no host, or no port that its scheme needs."""
     shown = redact(url)
     try:
         parts = urlsplit(url)
@@ -56,22 +59,13 @@ def split_url(url: str) -> SplitResult:
         raise ConfigError(f"{shown!r} names no host: write for instance {parts.scheme}://127.0.0.1:5000")
     if port is None and parts.scheme not in _PORTS:
         raise ConfigError(f"{shown!r} names no port: write for instance {parts.scheme}://{parts.hostname}:5000")
+    if parts.scheme in ("udp", "tcp") and (parts.path or parts.query not in ("", f"pkt_size={DATAGRAM}")):
+        raise ConfigError(
+            f"{shown!r} has more than a host and a port: FFmpeg's options are not taken, and the other end listens"
+        )
     if any(ord(character) <= 32 for character in url):
         raise ConfigError(f"{shown!r} has a space or a control character: write it as %20")
     return parts
-
-
-def redact(url: str) -> str:
-    """An address for messages and logs: without user, password, query, and without the key of an RTMP stream."""
-    scheme, slashes, rest = url.partition("://")
-    if not slashes:
-        return url
-    place, slash, path = rest.partition("/")
-    place = place.rpartition("@")[2].partition("?")[0]
-    path = path.partition("?")[0]
-    if scheme.startswith("rtmp") and "/" in path:
-        path = path.partition("/")[0] + "/***"
-    return "".join(c if c.isprintable() else "?" for c in f"{scheme}://{place}{slash}{path}")
 
 
 def _network(url: str) -> dict[str, Any]:

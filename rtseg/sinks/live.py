@@ -17,15 +17,22 @@ from rtseg.errors import ConfigError
 from rtseg.inference.gate import GATE
 from rtseg.sinks.codecs import CODECS, Codec, CodecChoice, choose, parse_codec
 from rtseg.sinks.encoders import check_encoder, threads_for, uploader_of
-from rtseg.sinks.planes import H273, LIMITED, Converter
+from rtseg.sinks.planes import H273, LIMITED, Converter, recoloured
 from rtseg.types import Colour, Frame, Size
 
 TICK = Fraction(1, 90_000)
 """Of all times here: MPEG-TS and RTP count so."""
 _GROUP = 2.0
 """Seconds from one key frame to the next: what services ask for, and what a viewer waits at most."""
-# superfast takes about a third of the CPU of "veryfast"; what a second may take is limited, since links are.
-_LIVE = {"preset": "superfast", "tune": "zerolatency", "crf": "23", "maxrate": "6M", "bufsize": "3M"}
+# What a second may take is limited, since links are; key frames at cuts would come on top of those by the clock.
+_LIVE = {
+    "preset": "superfast",
+    "tune": "zerolatency",
+    "crf": "23",
+    "maxrate": "6M",
+    "bufsize": "3M",
+    "sc_threshold": "0",
+}
 
 
 class Encoded(NamedTuple):
@@ -78,7 +85,7 @@ class LiveEncoder:
 
     def __call__(self, frame: Frame) -> list[Encoded]:
         """The packets of one more frame: one, but where the encoder was told to hold some back."""
-        picture = self._convert(frame)
+        picture = self._convert(recoloured(frame, self._convert.colour))
         pts = max(self._last + 1, round((self._clock() - self._start) / TICK))
         due = (pts - self._key) * TICK >= _GROUP
         picture.pts, picture.time_base = pts, TICK
@@ -107,7 +114,7 @@ class LiveEncoder:
             context.width, context.height = self.size
             context.pix_fmt = "nv12" if context.is_hwaccel else codec.format
             context.time_base, context.framerate = TICK, Fraction(rate).limit_denominator(1001)
-            context.gop_size = max(1, math.ceil(rate * _GROUP))
+            context.gop_size = math.ceil(2 * rate * _GROUP)  # a backstop: key frames go by the clock
             context.thread_count = threads
             context.colorspace, context.color_primaries, context.color_trc = H273[colour.matrix]
             context.color_range = LIMITED

@@ -7,6 +7,7 @@ Others are copied into a frame that is kept. Other subsamplings, sizes and colou
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import av
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from rtseg.device import CUDA, DevicePicture
 from rtseg.ops.arrays import U8
+from rtseg.ops.fit import convert
 from rtseg.types import Colour, Frame, Size
 
 # ISO/IEC 23091-2 (H.273) code points: matrix, primaries, transfer; 2 is "unspecified".
@@ -216,3 +218,10 @@ def _fit(size: Size, into: Size) -> Size:
     scale = min(into.width / size.width, into.height / size.height)
     width, height = (max(1, round(side * scale)) for side in size)
     return Size(*(min(outer, side + side % 2) for outer, side in zip(into, (width, height), strict=True)))
+
+
+def recoloured(frame: Frame, colour: Colour) -> Frame:
+    """The frame with planes of another matrix and range, cheaper than by swscale, which is up to two levels off."""
+    if frame.colour == colour:
+        return frame
+    return replace(frame, planes=convert(frame.planes, frame.colour, colour), colour=colour)

@@ -12,9 +12,8 @@ import socket
 import sys
 
 from rtseg.sinks.abandoned import within
+from rtseg.sinks.addresses import DATAGRAM
 
-DATAGRAM = 1316
-"""Bytes: seven packets of MPEG-TS, as all receivers expect, and less than an Ethernet frame."""
 _BUFFER = 256 * 1024
 """Bytes that the system may hold back: at 2 Mbit/s a second, so that a viewer who stalls is noticed soon."""
 

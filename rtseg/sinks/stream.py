@@ -9,7 +9,8 @@ from typing import Protocol, Self
 import av
 
 from rtseg.errors import ConfigError, SinkFailed
-from rtseg.sinks.addresses import redact, split_url
+from rtseg.places import redact
+from rtseg.sinks.addresses import split_url
 from rtseg.sinks.live import Encoded, LiveEncoder, live_codec
 from rtseg.sinks.muxing import LiveMux, open_output
 from rtseg.sinks.relay import Job, Relay
