@@ -44,6 +44,7 @@ from rtseg.config import (
     VideoSink,
     VideoSource,
     VirtualCameraSink,
+    WindowSink,
 )
 from rtseg.engines import build_fused, build_segmenter, takes_device_frames, with_prompts
 from rtseg.errors import ConfigError, SourceUnreadable
@@ -259,9 +260,20 @@ def build_effect(options: EffectOptions, card: Card) -> Effect:
             assert_never(options)
 
 
-def build_sink(options: SinkOptions, source: Source, *, names: Sequence[str] | None = None) -> Sink:
-    """A sink for what comes from `source`; names: of files in folders, where the options give none."""
+def build_sink(
+    options: SinkOptions,
+    source: Source,
+    *,
+    names: Sequence[str] | None = None,
+    on_key: Callable[[str], None] | None = None,
+) -> Sink:
+    """A sink for what comes from `source`; names: of files in folders, where the options give none.
+
+    on_key: told the keys that are pressed in a window.
+    """
     match options:
+        case WindowSink():
+            return _make("sink", options, on_key=on_key)  # type: ignore[no-any-return]
         case VideoSink():
             timed = source.live if options.clock is None else options.clock
             sink = _make("sink", options.model_copy(update={"clock": None}), info=source.info)

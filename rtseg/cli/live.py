@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ from rtseg.cli.options import Background, Model, Overlay, Providers, Quiet, Thre
 
 if TYPE_CHECKING:
     from rtseg.live.options import StreamOptions
-    from rtseg.live.stream import LiveStream, StreamStatus
+    from rtseg.live.stream import StreamStatus
     from rtseg.live.streamset import StreamSet
 
 Sinks = Annotated[
@@ -89,6 +90,7 @@ def streams(
     quiet: Quiet = False,
 ) -> None:
     """Run many live streams around shared networks until they all end, or until it is interrupted."""
+    from rtseg.cli.interrupts import stop_on_signal
     from rtseg.errors import ConfigError
     from rtseg.live.options import read_streams
     from rtseg.live.streamset import StreamSet
@@ -98,13 +100,17 @@ def streams(
         raise ConfigError(f"{file} has no stream: add a table [[streams]] with name, source and sinks")
     if viewless := [options.name for options in found.streams if not options.sinks]:
         raise ConfigError(f"{file}: {', '.join(viewless)} would go nowhere: give each sinks")
-    made = StreamSet(capacity=found.capacity)
-    try:
-        for options in found.streams:
-            made.add(options)
-        _watch(made, quiet=quiet)
-    finally:
-        made.close()
+    with stop_on_signal(quiet=quiet) as interruption:
+        made = StreamSet(capacity=found.capacity)
+        try:
+            for options in found.streams:
+                made.add(options)
+            _show_until_the_end(made, interruption.event, quiet=quiet)
+            code = _code(made, interruption.exit_code)
+        finally:
+            made.close()
+    if code:
+        raise typer.Exit(code)
 
 
 def _options(
@@ -138,37 +144,26 @@ def _options(
             "sinks": to,
             "rate": rate,
             "lowest": lowest,
+            "attempts": 1,  # a camera that is not there is told at once; one that goes away later is waited for
         }
     )
 
 
 def _run(options: StreamOptions, *, quiet: bool) -> None:
-    """One stream until it ends or is interrupted, with keys where there is a terminal."""
-    from rtseg.cli.console import log_to_stderr
-    from rtseg.live.streamset import StreamSet
-
-    log_to_stderr(quiet=quiet)
-    made = StreamSet(capacity=None)
-    try:
-        live = made.add(options)
-        _watch(made, live=live, first=options.scene.background if options.scene else None, quiet=quiet)
-    finally:
-        made.close()
-
-
-def _watch(made: StreamSet, *, live: LiveStream | None = None, first: str | None = None, quiet: bool) -> None:
-    from rtseg.cli.console import print_error, stderr
+    """One stream until it ends or is interrupted, with keys where there is a terminal or a window."""
+    from rtseg.cli.console import log_to_stderr, print_error, stderr
     from rtseg.cli.interrupts import stop_on_signal
     from rtseg.cli.keyboard import keyboard
     from rtseg.errors import RtsegError
     from rtseg.live.keys import HELP, pressed
+    from rtseg.live.streamset import StreamSet
 
+    log_to_stderr(quiet=quiet)
     with stop_on_signal(quiet=quiet) as interruption:
 
         def hit(key: str) -> None:
-            if live is None:
-                return
-            wish = pressed(key, live.scene, first=first)
+            live = made.get(options.name)
+            wish = pressed(key, live.scene, first=options.scene.background if options.scene else None)
             if wish is None:
                 interruption.event.set()
             elif wish:
@@ -177,22 +172,36 @@ def _watch(made: StreamSet, *, live: LiveStream | None = None, first: str | None
                 except RtsegError as error:
                     print_error(str(error))
 
-        console = stderr()
-        with keyboard(hit) as listening:
-            if listening and live is not None and not quiet:
-                console.print("keys: " + ", ".join(f"{key} {what}" for key, what in HELP.items()), markup=False)
-            _show_until_the_end(made, interruption.event, console=None if quiet else console)
+        made = StreamSet(capacity=None, on_key=hit)
+        try:
+            made.add(options)
+            with keyboard(hit) as listening:
+                if listening and not quiet:
+                    stderr().print("keys: " + ", ".join(f"{key} {what}" for key, what in HELP.items()), markup=False)
+                _show_until_the_end(made, interruption.event, quiet=quiet)
+            code = _code(made, interruption.exit_code)
+        finally:
+            made.close()
+    if code:
+        raise typer.Exit(code)
+
+
+def _code(made: StreamSet, signalled: int | None) -> int:
+    """What the process ends with; why streams failed is said."""
+    from rtseg.cli.console import print_error
+
     failed = {name: status for name, status in made.list().items() if status.state == "failed"}
     for name, status in failed.items():
         print_error(f"stream {name}: {status.error}")
-    if interruption.exit_code is not None or failed:
-        raise typer.Exit(interruption.exit_code or 5)
+    return signalled or (5 if failed else 0)
 
 
-def _show_until_the_end(made: StreamSet, stop: Any, *, console: Any) -> None:
+def _show_until_the_end(made: StreamSet, stop: threading.Event, *, quiet: bool) -> None:
     """A line a stream, drawn anew twice a second on a terminal, and every half minute elsewhere."""
-    told = time.monotonic()
-    if console is not None and console.is_terminal:
+    from rtseg.cli.console import stderr
+
+    console, told = stderr(), time.monotonic()
+    if not quiet and console.is_terminal:
         from rich.live import Live
         from rich.text import Text
 
@@ -201,7 +210,7 @@ def _show_until_the_end(made: StreamSet, stop: Any, *, console: Any) -> None:
                 screen.update(Text("\n".join(map(line, made.list().values()))))
         return
     while not stop.wait(0.2) and _any_runs(made):
-        if console is not None and time.monotonic() - told > 30:
+        if not quiet and time.monotonic() - told > 30:
             told = time.monotonic()
             for status in made.list().values():
                 console.print(line(status), markup=False)

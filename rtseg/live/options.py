@@ -27,7 +27,8 @@ class StreamOptions(Section):
     what is shown; None blurs the background of people, and lays what other models find over the picture. sinks: where
     it goes, addresses as of `rtseg stream --to`, or tables as `[[sinks]]`; none for a stream that is watched through
     the service alone. rate: the most frames a second that are looked at. lowest: the last step of the ladder that the
-    stream may be put on under load.
+    stream may be put on under load. attempts: openings of the source that may fail before its first frame; None waits
+    for as long as it takes.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] = "stream"
@@ -39,6 +40,7 @@ class StreamOptions(Section):
     sinks: tuple[str | SinkOptions, ...] = ()
     rate: Annotated[float, Field(gt=0, le=240)] | None = None
     lowest: Lowest = "half rate"
+    attempts: Annotated[int, Field(gt=0)] | None = None
 
     @property
     def model_options(self) -> ModelOptions:

@@ -29,10 +29,14 @@ log = logging.getLogger("rtseg")
 
 
 class StreamSet:
-    """Owns streams and the networks that they share. For any thread; `close` ends them all."""
+    """Owns streams and the networks that they share. For any thread; `close` ends them all.
 
-    def __init__(self, *, capacity: float | None = 0.85) -> None:
+    on_key: told the keys that are pressed in a stream's window.
+    """
+
+    def __init__(self, *, capacity: float | None = 0.85, on_key: Callable[[str], None] | None = None) -> None:
         self.networks = Networks(capacity=capacity)
+        self._on_key = on_key
         self._lock = threading.RLock()
         self._streams: dict[str, tuple[StreamOptions, LiveStream]] = {}
         self._closed = False
@@ -126,8 +130,11 @@ class StreamSet:
             raise
         stream = LiveStream(source, pipeline, {}, name=options.name, rate=options.rate)
         for where, sink in sinks.items():
-            stream.add_sink(_key(where), paced(sink, source, name=_key(where), said=stream.said))
+            stream.add_sink(_key(where), self._paced(where, sink, stream))
         return stream
+
+    def _paced(self, where: str | SinkOptions, options: SinkOptions, stream: LiveStream) -> Paced:
+        return paced(options, stream.source, name=_key(where), said=stream.said, on_key=self._on_key)
 
     def _exchange(self, stream: LiveStream, before: StreamOptions, after: StreamOptions) -> None:
         """Sinks that are not there any more end, and new ones begin; the others go on."""
@@ -136,7 +143,7 @@ class StreamSet:
             if where not in after.sinks:
                 stream.remove_sink(_key(where))
         for where, options in fresh.items():
-            stream.add_sink(_key(where), paced(options, stream.source, name=_key(where), said=stream.said))
+            stream.add_sink(_key(where), self._paced(where, options, stream))
 
 
 def open_source(options: StreamOptions) -> Source:
@@ -144,6 +151,8 @@ def open_source(options: StreamOptions) -> Source:
     wanted = options.source
     table = configure(wanted).source if isinstance(wanted, str) else wanted
     assert table is not None
+    if "attempts" in type(table).model_fields:
+        table = table.model_copy(update={"attempts": options.attempts})
     source = build_source(table)
     if source.live:
         return source
@@ -161,12 +170,17 @@ def sink_options(where: str | SinkOptions) -> SinkOptions:
 
 
 def paced(
-    options: SinkOptions, source: Source, *, name: str, said: Callable[[], str] = lambda: "rtseg: no picture"
+    options: SinkOptions,
+    source: Source,
+    *,
+    name: str,
+    said: Callable[[], str] = lambda: "rtseg: no picture",
+    on_key: Callable[[str], None] | None = None,
 ) -> Paced:
-    """A sink that waits for nobody, from its options. said: the text of slates."""
+    """A sink that waits for nobody, from its options. said: the text of slates. on_key: told a window's keys."""
 
     def open_sink(_size: Size) -> Sink:
-        return build_sink(options, source)
+        return build_sink(options, source, on_key=on_key)
 
     return Paced(open_sink, name=name, text=said, fresh=isinstance(options, VideoSink))
 

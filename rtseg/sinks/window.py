@@ -37,8 +37,8 @@ class Window:
 
     on_key: called with the character of each key that is pressed in the window, such as "q" or "\x1b" for Escape, in
     the thread that writes. title: of the window; two windows need two titles. The window is made with the first
-    picture, has its size and can be resized; when it is closed by hand, `closed_by_hand` is true and pictures are
-    dropped.
+    picture, has its size and can be resized; when it is closed by hand, `closed_by_hand` is true, pictures are dropped,
+    and `on_key` is told "q", as if that had been pressed.
 
     All writes and `close` must come from one thread, on macOS from the main one. Raises ConfigError where av was
     imported before cv2, DependencyMissing without a screen or with an OpenCV that has no windows
@@ -95,6 +95,8 @@ class Window:
             self._open = True
         elif cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
             self.closed_by_hand, self._open = True, False
+            if self.on_key is not None:
+                self.on_key("q")
             return
         cv2.imshow(self._title, output.picture.bgr)
         self.frames += 1
