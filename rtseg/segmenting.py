@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any, Literal, TypeAlias, assert_never
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from rtseg import registry, store
 from rtseg.build import default_filters
@@ -23,15 +24,15 @@ from rtseg.cards import Card, CardInput
 from rtseg.config import ModelOptions
 from rtseg.engines import build_engine, build_segmenter
 from rtseg.errors import ConfigError, InferenceFailed, ModelRejected
-from rtseg.inference.engine import OrtEngine
 from rtseg.layouts import changed, find_layout
 from rtseg.loading import MAX_PIXELS, Picture, load_picture
 from rtseg.ops.arrays import F32, U8, as_f32, as_u8
 from rtseg.ops.resize import enlarge
 from rtseg.ops.tensors import best_class, is_sound, softmax
 from rtseg.processor import Processor, Sides, turned
+from rtseg.segmenters import BoundEngine
 from rtseg.segments import ImageSegment, Segments
-from rtseg.types import Frame, Instances, Panoptic, Regions, Segmentation, Semantic
+from rtseg.types import Frame, Instances, Panoptic, Regions, Segmentation, Semantic, Size
 
 __all__ = ["ImageSegmenter", "segment"]
 
@@ -107,25 +108,31 @@ def segment(
 class ImageSegmenter:
     """A model held open for single pictures: what `segment` keeps, for those who want to hold it themselves.
 
+    model: as of `segment`, or a card. timeout: seconds that a run of the network may take, None for the usual.
+    engine: one that holds the model's weights already, for its usual size; None opens one.
+
     Threads may share one; the network runs for one of them at a time. Raises ModelError, EngineError, ConfigError.
     """
 
     def __init__(
         self,
-        model: str | PathLike[str] = "portrait",
+        model: str | PathLike[str] | Card = "portrait",
         *,
         providers: Sequence[str] | None = None,
         threads: int | None = None,
+        timeout: float | None = None,
+        engine: BoundEngine | None = None,
     ) -> None:
-        name = fspath(model)
-        layout = find_layout(name)
-        self.card = store.find_card(name) if layout is None else layout.card
+        name = model.name if isinstance(model, Card) else fspath(model)
+        layout = None if isinstance(model, Card) else find_layout(name)
+        self.card = layout.card if layout is not None else model if isinstance(model, Card) else store.find_card(name)
         self.names = self.card.names if layout is None else layout.labels
-        options = ModelOptions(name=name, providers=None if providers is None else tuple(providers), threads=threads)
+        chosen = None if providers is None else tuple(providers)
+        options = ModelOptions(name=name, providers=chosen, threads=threads, timeout=timeout)
         processor = layout.processor if layout is not None else _processor_of(self.card.input)
         exact = self.card.family == "semantic" and processor is not None
-        self._exact = _Exact(self.card, processor, options) if exact and processor is not None else None
-        self._inexact = None if exact else _Inexact(self.card, options)
+        self._exact = _Exact(self.card, processor, options, engine) if exact and processor is not None else None
+        self._inexact = None if exact else _Inexact(self.card, options, engine)
         self._resizing = processor if layout is not None else None
         self._lock = threading.Lock()
 
@@ -143,27 +150,82 @@ class ImageSegmenter:
         max_pixels: int = MAX_PIXELS,
     ) -> Segments:
         """See `segment`."""
-        shares = {
-            "threshold": threshold,
-            "mask_threshold": mask_threshold,
-            "overlap_mask_area_threshold": overlap_mask_area_threshold,
-        }
+        segments, full, places = self._look(
+            load_picture(image, allow_urls=allow_urls, max_pixels=max_pixels),
+            task=task,
+            prompts=prompts,
+            threshold=threshold,
+            mask_threshold=mask_threshold,
+            overlap_mask_area_threshold=overlap_mask_area_threshold,
+            probabilities=probabilities,
+        )
+        return Segments(segments, names=self.names, places=places, probabilities=full)
+
+    def iterate(
+        self,
+        picture: U8,
+        *,
+        task: Task | None = None,
+        prompts: Sequence[str] | None = None,
+        **shares: float | None,
+    ) -> Iterator[ImageSegment]:
+        """The same of RGB uint8 HxWx3, each mask made when it is asked for, so that one at a time is in memory.
+
+        shares: `threshold`, `mask_threshold` and `overlap_mask_area_threshold`.
+        """
+        return self._look(picture, task=task, prompts=prompts, **shares)[0]
+
+    def segmentation(self, frame: Frame) -> Segmentation:
+        """What effects are made of, for a frame alone: the segments of `segment` before their masks are enlarged.
+
+        Classes are enlarged already, since scores are before the best of them is taken.
+        """
+        if self._exact is None:
+            return self._result(frame.rgb, None, None, {}, frame=frame)
+        with self._lock:
+            scores = self._exact.scores(frame.rgb)
+        labels, _ = self._best(scores, frame.size)
+        return Semantic(labels, self.names, frame.pts, frame.size)
+
+    def _look(
+        self,
+        picture: U8,
+        *,
+        task: Task | None,
+        prompts: Sequence[str] | None,
+        probabilities: bool = False,
+        **shares: float | None,
+    ) -> tuple[Iterator[ImageSegment], F32 | None, list[int]]:
+        """The segments, made one by one; class probabilities, where they are wanted; the places of classes."""
         self._check(task, {**shares, "prompts": prompts, "probabilities": probabilities or None})
         for option, value in shares.items():
             if value is not None and not 0 <= value <= 1:
                 raise ConfigError(f"{option} must be from 0 to 1, not {value}")
-        picture = load_picture(image, allow_urls=allow_urls, max_pixels=max_pixels)
         if self._exact is not None:
+            size = Size(picture.shape[1], picture.shape[0])
             with self._lock:
                 scores = self._exact.scores(picture)
-            return self._classes(scores, (picture.shape[1], picture.shape[0]), probabilities)
+            labels, present = self._best(scores, size)
+            full = softmax(np.stack([_resized(score, size) for score in scores])) if probabilities else None
+            return (_segment(self.names[place], None, _hard(labels == place)) for place in present), full, present
+        segmentation = self._result(picture, task, prompts, shares)
+        if self.card.queries is not None:
+            return self._segments(segmentation, None, None), None, []  # thresholds were the network's own
+        return self._segments(segmentation, shares.get("threshold"), shares.get("mask_threshold")), None, []
+
+    def _result(
+        self,
+        picture: U8,
+        task: Task | None,
+        prompts: Sequence[str] | None,
+        shares: Mapping[str, float | None],
+        *,
+        frame: Frame | None = None,
+    ) -> Segmentation:
         assert self._inexact is not None
         with self._lock:
             self._inexact.ask(task, prompts, shares)
-            segmentation = self._inexact(self._frame(picture))
-        if self.card.queries is not None:
-            return self._segments(segmentation, None, None)  # thresholds were the network's own
-        return self._segments(segmentation, threshold, mask_threshold)
+            return self._inexact(self._frame(picture) if frame is None else frame)
 
     def _frame(self, picture: U8) -> Frame:
         """The picture, resized as its processor does it where that is all it does."""
@@ -182,17 +244,16 @@ class ImageSegmenter:
                 has = ", ".join(sorted(family.options)) or "none"
                 raise ConfigError(f"{model} has no option {option}: leave it out (it has {has})")
 
-    def _classes(self, scores: F32, size: tuple[int, int], probabilities: bool) -> Segments:
-        """The best class a pixel of the picture: scores are enlarged first, as transformers does."""
+    def _best(self, scores: F32, size: Size) -> tuple[NDArray[Any], list[int]]:
+        """The best class a pixel, and which there are: scores are enlarged first, as transformers does."""
         labels, best = best_class(scores, size=size)
         if not is_sound(best, "softmax"):
             raise InferenceFailed(f"the scores of model {self.card.name!r} hold NaN or infinity: verify the weights")
-        full = softmax(np.stack([_resized(score, size) for score in scores])) if probabilities else None
-        present: list[int] = np.flatnonzero(np.bincount(labels.ravel())).tolist()
-        found = [_segment(self.names[place], None, _hard(labels == place)) for place in present]
-        return Segments(found, names=self.names, places=present, probabilities=full)
+        return labels, np.flatnonzero(np.bincount(labels.ravel())).tolist()
 
-    def _segments(self, segmentation: Segmentation, threshold: float | None, cut: float | None) -> Segments:
+    def _segments(
+        self, segmentation: Segmentation, threshold: float | None, cut: float | None
+    ) -> Iterator[ImageSegment]:
         size = segmentation.size
         mask: Callable[[U8], U8]
         match segmentation:
@@ -206,12 +267,9 @@ class ImageSegmenter:
                 mask = lambda small: as_u8(cv2.resize(small, size, interpolation=cv2.INTER_NEAREST))  # noqa: E731
             case _:
                 assert_never(segmentation)
-        found = [
-            _segment(each["label"], each["score"], mask(each["mask"]))
-            for each in segmentation.segments()
-            if threshold is None or each["score"] is None or each["score"] >= threshold
-        ]
-        return Segments(found, names=self.names)
+        for each in segmentation.segments():
+            if threshold is None or each["score"] is None or each["score"] >= threshold:
+                yield _segment(each["label"], each["score"], mask(each["mask"]))
 
 
 class _Exact:
@@ -219,9 +277,11 @@ class _Exact:
 
     KEPT = 4
 
-    def __init__(self, card: Card, processor: Processor, options: ModelOptions) -> None:
+    def __init__(
+        self, card: Card, processor: Processor, options: ModelOptions, engine: BoundEngine | None = None
+    ) -> None:
         self._card, self._processor, self._options = card, processor, options
-        self._engines: dict[tuple[int, int], OrtEngine] = {}
+        self._engines: dict[tuple[int, int], BoundEngine] = {} if engine is None else {card.input.size: engine}
         self._engine(card.input.size)
 
     def scores(self, picture: U8) -> F32:
@@ -245,7 +305,7 @@ class _Exact:
             )
         return as_f32(scores[0].astype(np.float32, copy=True))
 
-    def _engine(self, size: tuple[int, int]) -> OrtEngine:
+    def _engine(self, size: tuple[int, int]) -> BoundEngine:
         if size not in self._engines:
             while len(self._engines) >= self.KEPT:
                 del self._engines[next(iter(self._engines))]
@@ -263,9 +323,10 @@ class _Exact:
 class _Inexact:
     """Any other family: its segmenter, as for pictures of a folder, and the filters that suit these."""
 
-    def __init__(self, card: Card, options: ModelOptions) -> None:
+    def __init__(self, card: Card, options: ModelOptions, engine: BoundEngine | None = None) -> None:
         self._options, self._card = options, card
-        self._engine = build_engine(options, card) if card.queries is not None else None
+        wanted = card.queries is not None and engine is None
+        self._engine = build_engine(options, card) if wanted else engine
         self._segmenter: Any = build_segmenter(options, card, engine=self._engine, alone=True)
         self._asked = card.queries
         self._prompts = card.names
