@@ -150,15 +150,14 @@ class ImageSegmenter:
         max_pixels: int = MAX_PIXELS,
     ) -> Segments:
         """See `segment`."""
-        segments, full, places = self._look(
-            load_picture(image, allow_urls=allow_urls, max_pixels=max_pixels),
-            task=task,
-            prompts=prompts,
-            threshold=threshold,
-            mask_threshold=mask_threshold,
-            overlap_mask_area_threshold=overlap_mask_area_threshold,
-            probabilities=probabilities,
-        )
+        shares = {
+            "threshold": threshold,
+            "mask_threshold": mask_threshold,
+            "overlap_mask_area_threshold": overlap_mask_area_threshold,
+        }
+        self._check(task, prompts, shares, probabilities)  # before anything is fetched
+        picture = load_picture(image, allow_urls=allow_urls, max_pixels=max_pixels)
+        segments, full, places = self._look(picture, task, prompts, shares, probabilities)
         return Segments(segments, names=self.names, places=places, probabilities=full)
 
     def iterate(
@@ -173,7 +172,7 @@ class ImageSegmenter:
 
         shares: `threshold`, `mask_threshold` and `overlap_mask_area_threshold`.
         """
-        return self._look(picture, task=task, prompts=prompts, **shares)[0]
+        return self._look(picture, task, prompts, shares)[0]
 
     def segmentation(self, frame: Frame) -> Segmentation:
         """What effects are made of, for a frame alone: the segments of `segment` before their masks are enlarged.
@@ -190,17 +189,13 @@ class ImageSegmenter:
     def _look(
         self,
         picture: U8,
-        *,
         task: Task | None,
         prompts: Sequence[str] | None,
+        shares: Mapping[str, float | None],
         probabilities: bool = False,
-        **shares: float | None,
     ) -> tuple[Iterator[ImageSegment], F32 | None, list[int]]:
         """The segments, made one by one; class probabilities, where they are wanted; the places of classes."""
-        self._check(task, {**shares, "prompts": prompts, "probabilities": probabilities or None})
-        for option, value in shares.items():
-            if value is not None and not 0 <= value <= 1:
-                raise ConfigError(f"{option} must be from 0 to 1, not {value}")
+        self._check(task, prompts, shares, probabilities)
         if self._exact is not None:
             size = Size(picture.shape[1], picture.shape[0])
             with self._lock:
@@ -234,7 +229,10 @@ class ImageSegmenter:
             return frame
         return frame.with_resized(self._resizing.resized(picture, self.card.input.size))
 
-    def _check(self, task: Task | None, given: Mapping[str, object]) -> None:
+    def _check(
+        self, task: Task | None, prompts: Sequence[str] | None, shares: Mapping[str, float | None], probabilities: bool
+    ) -> None:
+        given: dict[str, object] = {**shares, "prompts": prompts, "probabilities": probabilities or None}
         family = FAMILIES[self.card.family]
         model = f"model {self.card.name!r} (family {self.card.family!r})"
         if task is not None and task not in family.tasks:
@@ -243,6 +241,9 @@ class ImageSegmenter:
             if value is not None and option not in family.options:
                 has = ", ".join(sorted(family.options)) or "none"
                 raise ConfigError(f"{model} has no option {option}: leave it out (it has {has})")
+        for option, share in shares.items():
+            if share is not None and not 0 <= share <= 1:
+                raise ConfigError(f"{option} must be from 0 to 1, not {share}")
 
     def _best(self, scores: F32, size: Size) -> tuple[NDArray[Any], list[int]]:
         """The best class a pixel, and which there are: scores are enlarged first, as transformers does."""
