@@ -66,14 +66,16 @@ def serve(
     from rtseg.service.app import Service
     from rtseg.service.logs import log_requests
     from rtseg.service.server import listen
-    from rtseg.service.workers import load_models
+    from rtseg.service.work import cards_of
+    from rtseg.service.workers import Workers
 
     with contextlib.closing(listen(settings)) as sock:
-        models = load_models(settings)
+        cards = list(cards_of(settings).values())
+        started_workers = Workers(settings)
         log_requests(sys.stderr, settings.token)
         address = f"[{host}]" if ":" in host else host
 
         def started() -> None:
             stderr().print(f"listening on http://{address}:{sock.getsockname()[1]}", markup=False)
 
-        server(Service(settings, models), sock, started=started)
+        server(Service(settings, started_workers, cards=cards), sock, started=started)
