@@ -48,7 +48,7 @@ class Guard:
         self._app = app
         self._settings = settings
         self._metrics = metrics
-        self._admission = Admission(places=settings.slots, enough=min(settings.slots, 2 * settings.workers))
+        self._admission = Admission(places=settings.slots, workers=settings.workers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the application's start and end."""
@@ -100,6 +100,7 @@ class Guard:
         except Refusal:
             self._metrics.refused.labels("busy").inc()
             raise
+        entered = time.perf_counter()
         self._metrics.inside.set(self._admission.inside)
         body = CountedBody(receive, limit=limit, seconds=self._settings.upload_timeout)
         try:
@@ -109,7 +110,7 @@ class Guard:
         except TimeoutError as error:
             raise busy("the request took too long: try again") from error
         finally:
-            self._admission.leave()
+            self._admission.leave(time.perf_counter() - entered)
             self._metrics.inside.set(self._admission.inside)
 
     def _check_caller(self, path: str, headers: Headers) -> None:

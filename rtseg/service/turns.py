@@ -15,11 +15,14 @@ from rtseg.service.refusals import Refusal, busy
 
 T = TypeVar("T")
 
-_HALF_LIFE = 5.0
+_HALF_LIFE = 20.0
 """Seconds after which a turn that was had counts half."""
-_KNOWN = 1024
+_KNOWN = 500
 """Clients that are remembered, those that were not seen for longest forgotten first."""
 _LONGEST = 30
+"""Seconds that a client is told to wait at most."""
+_NEWEST = 0.1
+"""The weight of a new stay in the running mean of stays."""
 
 
 class FairQueue(Generic[T]):
@@ -54,28 +57,28 @@ class FairQueue(Generic[T]):
 class Admission:
     """Places, and who gets one.
 
-    A client is refused where no place is free. It is refused as well where another, who had fewer turns lately, was
-    sent away a moment ago and is expected back, as long as `enough` are inside to keep the workers at work: else
-    whoever was just served would be first at the place that it left, again and again.
+    A client is refused where no place is free. While others were sent away and are expected back, the places it may
+    have are fewer the more turns it had lately than they: all where it had a fifth less, and where it had a fifth more
+    those that keep the workers at work, with one request waiting. Else whoever was just served would be first at the
+    place that it left, again and again.
 
     clock: seconds. Raises Refusal 503, which tells each client when its turn may come.
     """
 
-    def __init__(self, *, places: int, enough: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._places, self._enough, self._clock = places, enough, clock
+    def __init__(self, *, places: int, workers: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._places, self._workers, self._clock = places, workers, clock
         self._turns: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._expected: OrderedDict[str, float] = OrderedDict()
-        self._left: float = 0.0
-        self._rate = 0.0
+        self._stay = 0.0
         self.inside = 0
 
     def enter(self, client: str) -> None:
         """Take a place; `leave` gives it back."""
         now = self._clock()
         own = self._had(client, now)
-        if self.inside >= self._places:
-            raise self._refused(client, now)
-        if self.inside >= self._enough and any(self._had(other, now) + 1 <= own for other in self._others(client, now)):
+        if self.inside >= self._places or (
+            self.inside > self._workers and self.inside >= self._limit(client, own, now)
+        ):
             raise self._refused(client, now)
         self._expected.pop(client, None)
         self._turns[client] = (own + 1, now)
@@ -84,12 +87,20 @@ class Admission:
             self._turns.popitem(last=False)
         self.inside += 1
 
-    def leave(self) -> None:
-        """Give a place back."""
+    def _limit(self, client: str, own: float, now: float) -> int:
+        """From how many inside on a client that had so many turns is refused."""
+        others = [self._had(other, now) for other in self._others(client, now)]
+        if not others:
+            return self._places
+        usual = sum(others) / len(others)
+        ahead = (own - usual) / max(1.0, usual / 5)
+        least = self._workers + 1
+        return max(least, min(self._places, round(self._places - (self._places - least) * (ahead + 1) / 2)))
+
+    def leave(self, seconds: float) -> None:
+        """Give a place back after so many seconds."""
         self.inside -= 1
-        now = self._clock()
-        decayed = self._rate * 0.5 ** ((now - self._left) / _HALF_LIFE)
-        self._rate, self._left = decayed + math.log(2) / _HALF_LIFE, now
+        self._stay += _NEWEST * (seconds - self._stay)
 
     def _had(self, client: str, now: float) -> float:
         """Turns of a client, older ones counting less."""
@@ -105,7 +116,8 @@ class Admission:
     def _refused(self, client: str, now: float) -> Refusal:
         """What to tell a client: to come back when all who were sent away before may have had a turn."""
         self._others(client, now)
-        seconds = max(1, min(_LONGEST, round((len(self._expected) + 1) / self._rate))) if self._rate else 1
+        a_second = self.inside / self._stay if self._stay else math.inf  # Little's law: turns that end in one
+        seconds = max(1, min(_LONGEST, round((len(self._expected) + 1) / a_second)))
         self._expected[client] = now + 2.0 * seconds
         self._expected.move_to_end(client)
         if len(self._expected) > _KNOWN:
