@@ -90,7 +90,7 @@ class Asked:
     again: float = 1.0
 
 
-async def ask(port: int, request: bytes, client: int = 0) -> Asked:
+async def ask(port: int, request: bytes, client: int = 10_000) -> Asked:
     """One request on a connection of its own, from the address of that client."""
     started = time.perf_counter()
     status, again = 0, 1.0
