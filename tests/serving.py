@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import subprocess
@@ -54,7 +55,12 @@ def in_threads(answer: Callable[[F32], Any], **more: Any) -> Start:
             return Desk(models, max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
 
         ours, theirs = socket.socketpair()
-        thread = threading.Thread(target=work, args=(theirs, settings, load), daemon=True)
+
+        def run() -> None:
+            with contextlib.suppress(SystemExit):  # how tests end a worker
+                work(theirs, settings, load)
+
+        thread = threading.Thread(target=run, daemon=True)
         thread.start()
 
         def end(gently: bool) -> None:

@@ -6,9 +6,11 @@ a picture may do to a decoder ends a worker and not the service.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import json
+import os
 import select
 import signal
 import socket
@@ -27,6 +29,8 @@ from rtseg.service.work import Desk, load_models
 
 Load: TypeAlias = Callable[[Settings], Desk]
 
+_NICE = 5
+"""By how much a worker steps back: whenever both want a core, the event loop has it."""
 _IDLE = 0.5
 """Seconds without work after which a worker gives memory back."""
 
@@ -39,7 +43,7 @@ def load_desk(settings: Settings) -> Desk:
 def work(sock: socket.socket, settings: Settings, load: Load = load_desk) -> None:
     """Say that models are loaded, or what is wrong with them; then answer jobs until the socket ends."""
     cv2.setNumThreads(1)  # a worker is a core: more threads of OpenCV cost CPU and add no pictures
-    with sock:
+    with sock, contextlib.suppress(ConnectionError):  # the service may be gone
         try:
             desk = load(settings)
         except Exception as error:
@@ -70,10 +74,7 @@ def _trace(error: Exception) -> str:
 def _next(sock: socket.socket) -> Job | None:
     if not select.select([sock], [], [], _IDLE)[0]:
         give_back()
-    try:
-        job: Job | None = read_job(sock)
-    except ConnectionError:
-        return None
+    job: Job | None = read_job(sock)
     return job
 
 
@@ -91,6 +92,7 @@ def main(descriptor: int) -> None:
     """The process: its settings come over the socket with that number. It ends when the socket does, by no signal."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # a terminal and systemd send them to all: what was taken is finished
+    os.nice(_NICE)
     log_requests(sys.stderr, None)
     sock = socket.socket(fileno=descriptor)
     settings = read_job(sock)
