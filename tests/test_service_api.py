@@ -190,6 +190,14 @@ def test_a_class_without_a_score_is_one_for_clients_that_want_a_number() -> None
     assert [each["score"] for each in typed] == [None, None]
 
 
+def test_parameters_that_a_family_has_not_are_left_alone_as_there_and_refused_under_v1(server: Running) -> None:
+    body = {"inputs": base64.b64encode(encoded(picture())).decode(), "parameters": {"overlap_mask_area_threshold": 1.0}}
+    assert len(server.client.post("/", json=body).raise_for_status().json()) == 1
+    response = server.client.post("/v1/segment?overlap_mask_area_threshold=1", content=encoded(picture()))
+    assert response.status_code == 422
+    assert "has no option overlap_mask_area_threshold" in refusal(response)
+
+
 @pytest.mark.parametrize("name", ["../../etc/cron.d/x", "/etc/passwd", "a\r\nX-Evil: 1", "\x00", "x" * 5000, "CON"])
 def test_the_names_of_files_are_nobodys_business(server: Running, name: str) -> None:
     response = server.client.post("/v1/segment", files={"image": (name, encoded(picture()), "image/png")})

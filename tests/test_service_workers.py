@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import pickle
 import signal
 import socket
 import threading
@@ -19,7 +19,22 @@ from serving import Child, Running, child, encoded, in_threads, left_half, pictu
 from rtseg.errors import EngineError, ModelRejected
 from rtseg.ops.arrays import F32
 from rtseg.service import workers as module
-from rtseg.service.jobs import Answer, pack_answer, unpack_answer, wait_for_answer
+from rtseg.service.intake import Upload
+from rtseg.service.jobs import (
+    Answer,
+    Composite,
+    Infer,
+    Job,
+    Segment,
+    pack_answer,
+    pack_job,
+    pack_settings,
+    read_job,
+    read_settings,
+    unpack_answer,
+    wait_for_answer,
+)
+from rtseg.service.schemas import CompositeQuery, SegmentQuery
 from rtseg.service.settings import Settings
 from rtseg.service.work import Desk
 from rtseg.service.worker import work
@@ -139,13 +154,36 @@ def test_a_worker_that_ends_while_it_loads_is_an_error() -> None:
         Workers(Settings(workers=1), start)
 
 
-def test_what_a_worker_says_is_read_and_not_run() -> None:
-    class Evil:
-        def __reduce__(self) -> Any:
-            return os.getpid, ()
+PICTURES = Upload({"image": b"\0\xff", "background": b""})
 
-    with pytest.raises(ValueError, match=r"Expecting|decode|codec"):
-        unpack_answer(pickle.dumps(Evil()), b"")
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        Infer(PICTURES, "rtseg/portrait"),
+        Infer(Upload(json=b"{}", fetched=b"abc")),
+        Segment(Upload(json=b""), SegmentQuery(model="x", threshold=0.1, subtask="instance", masks=False)),
+        Composite(PICTURES, CompositeQuery(background="#\u2028", format="webp")),
+    ],
+)
+def test_jobs_arrive_as_they_were_sent(job: Job) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(pack_job(job))
+        assert dataclasses.asdict(read_job(theirs)) == dataclasses.asdict(job)  # type: ignore[arg-type]
+        ours.close()
+        assert read_job(theirs) is None
+
+
+def test_settings_arrive_without_the_token() -> None:
+    settings = Settings(models=("a", "b"), token="a-token-of-24-characters", providers=("cpu",), timeout=7.5)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(pack_settings(settings))
+        assert read_settings(theirs) == dataclasses.replace(settings, token=None)
+
+
+def test_answers_arrive_as_they_were_sent() -> None:
     with pytest.raises(TypeError):
         unpack_answer(b'{"more": 1}', b"")
     ours, theirs = socket.socketpair()

@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 import cv2
 
-from rtseg.service.jobs import Answer, Job, pack_answer, read_job
+from rtseg.service.jobs import Answer, Job, pack_answer, read_job, read_settings
 from rtseg.service.logs import log_requests
 from rtseg.service.refusals import refusal_of
 from rtseg.service.settings import Settings
@@ -74,8 +74,7 @@ def _trace(error: Exception) -> str:
 def _next(sock: socket.socket) -> Job | None:
     if not select.select([sock], [], [], _IDLE)[0]:
         give_back()
-    job: Job | None = read_job(sock)
-    return job
+    return read_job(sock)
 
 
 def give_back() -> None:
@@ -95,7 +94,7 @@ def main(descriptor: int) -> None:
     os.nice(_NICE)
     log_requests(sys.stderr, None)
     sock = socket.socket(fileno=descriptor)
-    settings = read_job(sock)
+    settings = read_settings(sock)
     if settings is not None:
         work(sock, settings)
 

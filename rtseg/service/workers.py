@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import logging
 import os
-import pickle
 import socket
 import subprocess
 import sys
@@ -19,7 +17,7 @@ from typing import TypeAlias
 
 from rtseg import errors
 from rtseg.errors import EngineError, RtsegError
-from rtseg.service.jobs import Answer, Job, pack, pack_job, read_answer, wait_for_answer
+from rtseg.service.jobs import Answer, Job, pack_job, pack_settings, read_answer, wait_for_answer
 from rtseg.service.refusals import busy
 from rtseg.service.settings import Settings
 from rtseg.service.turns import FairQueue
@@ -59,7 +57,7 @@ def start_process(settings: Settings) -> Started:
             pass_fds=(theirs.fileno(),),
         )
     with contextlib.suppress(OSError):
-        ours.sendall(pack(pickle.dumps(dataclasses.replace(settings, token=None, host="127.0.0.1"))))
+        ours.sendall(pack_settings(settings))
 
     def end(gently: bool) -> None:
         ours.close()
