@@ -59,6 +59,9 @@ class Load:
     refused_p99: float
     health_p99: float
     health_worst: float
+    floor_p99: float
+    floor_worst: float
+    """Of a server that does nothing else, asked in turns with `/health`: what the machine makes of anybody."""
     before_mb: float
     peak_mb: float
     after_mb: float
@@ -117,21 +120,36 @@ def request_of(picture: bytes, path: str = "/v1/segment") -> bytes:
     return head.encode() + picture
 
 
-# A process of its own: what a hundred clients do to each other is none of the service's doing.
+# Processes of their own: what a hundred clients do to each other is none of the service's doing.
 PROBER = """
 import http.client, json, sys, time
-port, seconds = int(sys.argv[1]), float(sys.argv[2])
-took, end = [], time.perf_counter() + seconds
+ports, seconds = [int(port) for port in sys.argv[1:3]], float(sys.argv[3])
+took, end = [[], []], time.perf_counter() + seconds
 while time.perf_counter() < end:
-    started = time.perf_counter()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", "/health")
-    right = connection.getresponse().status == 200
-    connection.close()
-    took.append(time.perf_counter() - started if right else 1e9)
+    for own, port in zip(took, ports):
+        started = time.perf_counter()
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("GET", "/health")
+        right = connection.getresponse().status == 200
+        connection.close()
+        own.append(time.perf_counter() - started if right else 1e9)
     time.sleep(0.05)
 print(json.dumps(took))
 """
+FLOOR = """
+import asyncio
+async def answer(reader, writer):
+    await reader.readuntil(b"\\r\\n\\r\\n")
+    writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n")
+    await writer.drain()
+    writer.close()
+async def main():
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+asyncio.run(main())
+"""
+"""A server that does nothing else: how late the machine lets anybody answer."""
 
 
 async def measure(port: int, pid: int, picture: bytes, *, clients: int, seconds: float, places: int) -> Load:
@@ -162,12 +180,19 @@ async def measure(port: int, pid: int, picture: bytes, *, clients: int, seconds:
             peak = max(peak, memory(pid))
             await asyncio.sleep(0.5)
 
-    prober = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PROBER, str(port), str(seconds), stdout=asyncio.subprocess.PIPE
-    )
-    await asyncio.gather(watch(), *(client(number) for number in range(clients)))
-    said, _ = await prober.communicate()
-    health: list[float] = json.loads(said)
+    pipe = asyncio.subprocess.PIPE
+    floor = await asyncio.create_subprocess_exec(sys.executable, "-c", FLOOR, stdout=pipe)
+    try:
+        assert floor.stdout is not None
+        ports = (str(port), (await floor.stdout.readline()).decode().strip())
+        prober = await asyncio.create_subprocess_exec(sys.executable, "-c", PROBER, *ports, str(seconds), stdout=pipe)
+        end = time.perf_counter() + seconds
+        await asyncio.gather(watch(), *(client(number) for number in range(clients)))
+        said, _ = await prober.communicate()
+    finally:
+        floor.kill()
+        await floor.wait()
+    health, bare = json.loads(said)
     await asyncio.sleep(2.0)
     answers = [answer for own in asked for answer in own]
     accepted = [answer.took for answer in answers if answer.status == 200]
@@ -184,6 +209,8 @@ async def measure(port: int, pid: int, picture: bytes, *, clients: int, seconds:
         refused_p99=_ms(refused, 99),
         health_p99=_ms(health, 99),
         health_worst=1e3 * max(health),
+        floor_p99=_ms(bare, 99),
+        floor_worst=1e3 * max(bare),
         before_mb=before,
         peak_mb=peak,
         after_mb=memory(pid),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import signal
 import socket
@@ -14,11 +15,13 @@ from typing import Any
 
 import httpx
 import pytest
+from echo import card
 from serving import Child, Running, child, encoded, in_threads, left_half, picture, running
 
 from rtseg.errors import EngineError, ModelRejected
 from rtseg.ops.arrays import F32
 from rtseg.service import workers as module
+from rtseg.service.app import Service
 from rtseg.service.intake import Upload
 from rtseg.service.jobs import (
     Answer,
@@ -35,6 +38,7 @@ from rtseg.service.jobs import (
     wait_for_answer,
 )
 from rtseg.service.schemas import CompositeQuery, SegmentQuery
+from rtseg.service.server import Server, listen, serve
 from rtseg.service.settings import Settings
 from rtseg.service.work import Desk
 from rtseg.service.worker import work
@@ -257,3 +261,14 @@ def test_a_worker_knows_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         started.end(True)
     assert not alive(started.pid or 0)
+
+
+def test_what_is_there_at_the_start_is_never_collected_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen: list[int] = []
+    monkeypatch.setattr(Server, "run", lambda self, sockets: frozen.append(gc.get_freeze_count()))
+    settings = Settings(models=("echo",), port=0, workers=1)
+    try:
+        serve(Service(settings, Workers(settings, in_threads(left_half)), cards=[card()]), listen(settings))
+        assert frozen[0] > 10_000
+    finally:
+        gc.unfreeze()

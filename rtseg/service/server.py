@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import socket
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,8 @@ def serve(service: Service, sock: socket.socket, *, started: Callable[[], None] 
     """Answer on `sock` until SIGTERM or SIGINT; what was taken is finished, for as long as a request may last."""
     server = make_server(service)
     server.started_callback = started
+    gc.collect()
+    gc.freeze()  # what is there now stays: a full collection would stop the loop for its sake
     with contextlib.closing(sock), contextlib.closing(service):
         server.run(sockets=[sock])
 
