@@ -27,7 +27,9 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Pictures at a time; usually a core each.", min=1)] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that work, a picture at a time each; usually one a core.", min=1)
+    ] = None,
     queue: Annotated[int, typer.Option(help="Requests that wait; others are answered 503 at once.", min=0)] = 16,
     max_bytes: Annotated[int, typer.Option(help="Of a picture as it comes.", min=1)] = 20_000_000,
     max_pixels: Annotated[int, typer.Option(help="Of a picture, width times height.", min=1)] = 50_000_000,
