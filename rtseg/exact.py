@@ -17,10 +17,10 @@ from rtseg.config import ModelOptions
 from rtseg.engines import build_engine
 from rtseg.errors import ModelRejected
 from rtseg.families import with_asked
-from rtseg.inference.engine import OrtEngine
 from rtseg.inference.states import declared_shapes
 from rtseg.ops.arrays import F32, U8, as_f32
 from rtseg.processor import Processor, Sides, turned
+from rtseg.segmenters import BoundEngine
 from rtseg.segmenters.queries import QuerySegmenter
 from rtseg.types import Frame, Segmentation
 
@@ -29,14 +29,14 @@ KEPT = 4
 
 
 class Engines:
-    """The card's network for tensors of any size, opened when a size is first seen."""
+    """The card's network for tensors of any size, opened when a size is first seen; engine: one for its usual size."""
 
-    def __init__(self, card: Card, options: ModelOptions) -> None:
+    def __init__(self, card: Card, options: ModelOptions, engine: BoundEngine | None = None) -> None:
         self._card, self._options = card, options
-        self._engines: dict[tuple[int, int], OrtEngine] = {}
+        self._engines: dict[tuple[int, int], BoundEngine] = {} if engine is None else {card.input.size: engine}
         self(card.input.size)
 
-    def __call__(self, size: tuple[int, int]) -> OrtEngine:
+    def __call__(self, size: tuple[int, int]) -> BoundEngine:
         """For tensors of `size` (width, height); ModelRejected where the graph does not take them."""
         if size not in self._engines:
             while len(self._engines) >= KEPT:
@@ -50,7 +50,7 @@ class Engines:
         """Of the tensors that there is an engine for, the one used last at the end."""
         return tuple(self._engines)
 
-    def _opened(self, size: tuple[int, int]) -> OrtEngine:
+    def _opened(self, size: tuple[int, int]) -> BoundEngine:
         usual = self._card.input.size
         try:
             engine = build_engine(self._options, sized(self._card, size))
@@ -71,9 +71,11 @@ class Engines:
 class ExactScores:
     """A network that gives each pixel scores, fed as its processor says."""
 
-    def __init__(self, card: Card, processor: Processor, options: ModelOptions) -> None:
+    def __init__(
+        self, card: Card, processor: Processor, options: ModelOptions, *, engine: BoundEngine | None = None
+    ) -> None:
         self._card, self._processor = card, processor
-        self.engines = Engines(card, options)
+        self.engines = Engines(card, options, engine)
 
     def scores(self, picture: U8) -> F32:
         """RGB uint8 HxWx3 to the network's scores, float32 Cxhxw, in an array of its own."""
@@ -93,9 +95,11 @@ class ExactScores:
 class ExactQueries:
     """A network that answers with queries, fed as its processor says, padding and all."""
 
-    def __init__(self, card: Card, processor: Processor, options: ModelOptions) -> None:
+    def __init__(
+        self, card: Card, processor: Processor, options: ModelOptions, *, engine: BoundEngine | None = None
+    ) -> None:
         self._card, self._processor = card, processor
-        self.engines = Engines(card, options)
+        self.engines = Engines(card, options, engine)
 
     def empty(self, frame: Frame) -> Segmentation:
         """The result that claims nothing, of the kind of the card's own task."""

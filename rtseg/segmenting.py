@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike, fspath
 from typing import Any, assert_never
@@ -32,6 +32,7 @@ from rtseg.loading import MAX_PIXELS, AllowUrls, Picture, load_picture
 from rtseg.ops.arrays import F32, U8, as_f32, as_u8
 from rtseg.ops.resize import enlarge
 from rtseg.ops.tensors import best_class, is_sound, softmax
+from rtseg.segmenters import BoundEngine
 from rtseg.segments import ImageSegment, Segments
 from rtseg.types import Filter, Frame, Instances, Panoptic, Regions, Segmentation, Semantic, Size
 
@@ -84,30 +85,36 @@ def segment(
 class ImageSegmenter:
     """A model held open for single pictures: what `segment` keeps, for those who want to hold it themselves.
 
-    filters: in place of those that suit the model, such as () for none. Threads may share one; the network runs for one
-    of them at a time. Raises ModelError, EngineError, ConfigError.
+    model: as of `segment`, or a card. filters: in place of those that suit the model, such as () for none. timeout:
+    seconds that a run of the network may take, None for the usual. engine: one that holds the model's weights already,
+    for its usual size; None opens one.
+
+    Threads may share one; the network runs for one of them at a time. Raises ModelError, EngineError, ConfigError.
     """
 
     def __init__(
         self,
-        model: str | PathLike[str] = "portrait",
+        model: str | PathLike[str] | Card = "portrait",
         *,
         providers: Sequence[str] | None = None,
         threads: int | None = None,
         filters: Sequence[Filter] | None = None,
+        timeout: float | None = None,
+        engine: BoundEngine | None = None,
     ) -> None:
-        name = fspath(model)
-        layout = find_layout(name)
-        self.card = store.find_card(name) if layout is None else layout.card
+        name = model.name if isinstance(model, Card) else fspath(model)
+        layout = None if isinstance(model, Card) else find_layout(name)
+        self.card = layout.card if layout is not None else model if isinstance(model, Card) else store.find_card(name)
         self.names = self.card.names if layout is None else layout.labels
-        options = ModelOptions(name=name, providers=None if providers is None else tuple(providers), threads=threads)
+        chosen = None if providers is None else tuple(providers)
+        options = ModelOptions(name=name, providers=chosen, threads=threads, timeout=timeout)
         processor = layout.processor if layout is not None else processor_of(self.card.input)
         self._exact: ExactScores | ExactQueries | None = None
         if self.card.family == "semantic" and processor is not None:
-            self._exact = ExactScores(self.card, processor, options)
+            self._exact = ExactScores(self.card, processor, options, engine=engine)
         elif layout is not None and self.card.queries is not None and takes_any_size(self.card, layout.processor):
-            self._exact = ExactQueries(self.card, layout.processor, options)
-        self._inexact = None if self._exact is not None else _Inexact(self.card, options, filters)
+            self._exact = ExactQueries(self.card, layout.processor, options, engine=engine)
+        self._inexact = None if self._exact is not None else _Inexact(self.card, options, filters, engine)
         self._resizing = processor if layout is not None else None
         self._lock = threading.Lock()
 
@@ -130,16 +137,32 @@ class ImageSegmenter:
             "mask_threshold": mask_threshold,
             "overlap_mask_area_threshold": overlap_mask_area_threshold,
         }
-        check_asked(self.card, task, {**shares, "prompts": prompts, "probabilities": probabilities or None})
+        asked = {**shares, "prompts": prompts, "probabilities": probabilities or None}
+        check_asked(self.card, task, asked)  # before anything is fetched
         picture = load_picture(image, allow_urls=allow_urls, max_pixels=max_pixels)
+        segments, full, places = self._look(picture, task, prompts, shares, probabilities=probabilities)
+        return Segments(segments, names=self.names, places=places, probabilities=full)
+
+    def iterate(
+        self,
+        picture: U8,
+        *,
+        task: Task | None = None,
+        prompts: Sequence[str] | None = None,
+        **shares: float | None,
+    ) -> Iterator[ImageSegment]:
+        """The same of RGB uint8 HxWx3, each mask made when it is asked for, so that one at a time is in memory.
+
+        shares: `threshold`, `mask_threshold` and `overlap_mask_area_threshold`.
+        """
+        check_asked(self.card, task, {**shares, "prompts": prompts})
+        return self._look(picture, task, prompts, shares)[0]
+
+    def result(self, frame: Frame) -> Segmentation:
+        """What effects are made of, for a frame alone: masks as the network gave them, classes at the frame's size."""
         if isinstance(self._exact, ExactScores):
-            with self._lock:
-                scores = self._exact.scores(picture)
-            return self._classes(scores, (picture.shape[1], picture.shape[0]), probabilities)
-        segmentation = self._queried(picture, task, prompts, shares)
-        if self.card.queries is not None:
-            return self._segments(segmentation, None, None)  # thresholds were the network's own
-        return self._segments(segmentation, threshold, mask_threshold)
+            return Semantic(self._classes(frame.rgb, frame.size)[0], self.card.names, frame.pts, frame.size)
+        return replace(self._queried(frame.rgb, None, None, {}, frame=frame), pts=frame.pts)
 
     def segmentation(
         self,
@@ -165,9 +188,7 @@ class ImageSegmenter:
         picture = load_picture(image, max_pixels=max_pixels)
         size = Size(picture.shape[1], picture.shape[0])
         if isinstance(self._exact, ExactScores):
-            with self._lock:
-                scores = self._exact.scores(picture)
-            return Semantic(self._best(scores, size), self.card.names, 0, size)
+            return Semantic(self._classes(picture, size)[0], self.card.names, 0, size)
         found = self._queried(picture, task, prompts, shares)
         if self.card.queries is not None:
             return found  # thresholds were the network's own
@@ -190,16 +211,43 @@ class ImageSegmenter:
         labels = np.full((frame.size.height, frame.size.width), np.iinfo(dtype).max, dtype)
         return Semantic(labels, self.card.names, frame.pts, frame.size)
 
+    def _look(
+        self,
+        picture: U8,
+        task: Task | None,
+        prompts: Sequence[str] | None,
+        shares: Mapping[str, float | None],
+        *,
+        probabilities: bool = False,
+    ) -> tuple[Iterator[ImageSegment], F32 | None, list[int]]:
+        """The segments, made one by one; class probabilities, where they are wanted; the places of classes."""
+        if isinstance(self._exact, ExactScores):
+            size = Size(picture.shape[1], picture.shape[0])
+            labels, scores = self._classes(picture, size)
+            present = np.flatnonzero(np.bincount(labels.ravel())).tolist()
+            full = softmax(np.stack([_resized(score, size) for score in scores])) if probabilities else None
+            return (_segment(self.names[place], None, _hard(labels == place)) for place in present), full, present
+        found = self._queried(picture, task, prompts, shares)
+        if self.card.queries is not None:
+            return self._segments(found, None, None), None, []  # thresholds were the network's own
+        return self._segments(found, shares.get("threshold"), shares.get("mask_threshold")), None, []
+
     def _queried(
-        self, picture: U8, task: Task | None, prompts: Sequence[str] | None, shares: Mapping[str, float | None]
+        self,
+        picture: U8,
+        task: Task | None,
+        prompts: Sequence[str] | None,
+        shares: Mapping[str, float | None],
+        *,
+        frame: Frame | None = None,
     ) -> Segmentation:
-        """What any network but one of class scores finds."""
+        """What any network but one of class scores finds; frame: in place of one made of the picture."""
         with self._lock:
             if isinstance(self._exact, ExactQueries):
                 return self._exact(picture, asked_of(self.card, task, shares))
             assert self._inexact is not None
             self._inexact.ask(task, prompts, shares)
-            return self._inexact(self._frame(picture))
+            return self._inexact(self._frame(picture) if frame is None else frame)
 
     def _frame(self, picture: U8) -> Frame:
         """The picture, resized as its processor does it where that is all it does."""
@@ -208,21 +256,19 @@ class ImageSegmenter:
             return frame
         return frame.with_resized(self._resizing.resized(picture, self.card.input.size))
 
-    def _classes(self, scores: F32, size: tuple[int, int], probabilities: bool) -> Segments:
-        """The best class a pixel of the picture: scores are enlarged first, as transformers does."""
-        labels = self._best(scores, size)
-        full = softmax(np.stack([_resized(score, size) for score in scores])) if probabilities else None
-        present: list[int] = np.flatnonzero(np.bincount(labels.ravel())).tolist()
-        found = [_segment(self.names[place], None, _hard(labels == place)) for place in present]
-        return Segments(found, names=self.names, places=present, probabilities=full)
-
-    def _best(self, scores: F32, size: tuple[int, int]) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    def _classes(self, picture: U8, size: Size) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], F32]:
+        """The best class a pixel, and all scores: these are enlarged first, as transformers does."""
+        assert isinstance(self._exact, ExactScores)
+        with self._lock:
+            scores = self._exact.scores(picture)
         labels, best = best_class(scores, size=size)
         if not is_sound(best, "softmax"):
             raise InferenceFailed(f"the scores of model {self.card.name!r} hold NaN or infinity: verify the weights")
-        return labels
+        return labels, scores
 
-    def _segments(self, segmentation: Segmentation, threshold: float | None, cut: float | None) -> Segments:
+    def _segments(
+        self, segmentation: Segmentation, threshold: float | None, cut: float | None
+    ) -> Iterator[ImageSegment]:
         size = segmentation.size
         mask: Callable[[U8], U8]
         match segmentation:
@@ -235,20 +281,19 @@ class ImageSegmenter:
                 mask = lambda small: as_u8(cv2.resize(small, size, interpolation=cv2.INTER_NEAREST))  # noqa: E731
             case _:
                 assert_never(segmentation)
-        found = [
-            _segment(each["label"], each["score"], mask(each["mask"]))
-            for each in segmentation.segments()
-            if threshold is None or each["score"] is None or each["score"] >= threshold
-        ]
-        return Segments(found, names=self.names)
+        for each in segmentation.segments():
+            if threshold is None or each["score"] is None or each["score"] >= threshold:
+                yield _segment(each["label"], each["score"], mask(each["mask"]))
 
 
 class _Inexact:
     """Any other family: its segmenter, as for pictures of a folder, and the filters that suit these."""
 
-    def __init__(self, card: Card, options: ModelOptions, filters: Sequence[Filter] | None) -> None:
+    def __init__(
+        self, card: Card, options: ModelOptions, filters: Sequence[Filter] | None, engine: BoundEngine | None
+    ) -> None:
         self._options, self._card = options, card
-        self._engine = build_engine(options, card) if card.queries is not None else None
+        self._engine = build_engine(options, card) if engine is None and card.queries is not None else engine
         self._segmenter: Any = build_segmenter(options, card, engine=self._engine, alone=True)
         self._asked = card.queries
         self._prompts = card.names

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -18,13 +20,14 @@ import numpy as np
 from echo import EchoEngine, card
 
 from rtseg.ops.arrays import F32, U8
-from rtseg.pipeline import Pipeline
-from rtseg.segmenters.regions import RegionSegmenter
+from rtseg.segmenting import ImageSegmenter
 from rtseg.service.app import Service
 from rtseg.service.fetch import Fetcher
 from rtseg.service.server import listen, make_server
 from rtseg.service.settings import Settings
-from rtseg.service.workers import Model, Models
+from rtseg.service.work import Desk
+from rtseg.service.worker import work
+from rtseg.service.workers import Start, Started, Workers
 
 SIZE = (64, 36)
 
@@ -36,10 +39,38 @@ def left_half(tensor: F32) -> dict[str, Any]:
     return {"y": y}
 
 
-def models(answer: Callable[[F32], Any] = left_half, *, workers: int = 1) -> list[Models]:
-    """Models that are called "echo" and say what `answer` says."""
-    own = card(size=SIZE)
-    return [{"echo": Model(own, Pipeline(RegionSegmenter(own, EchoEngine(SIZE, answer))))} for _ in range(workers)]
+def desk(answer: Callable[[F32], Any] = left_half, **more: Any) -> Desk:
+    """A model that is called "echo" and says what `answer` says; more: of its card."""
+    own = card(size=SIZE, **more)
+    model = ImageSegmenter(own, engine=EchoEngine(SIZE, answer))
+    return Desk({own.name: model}, max_pixels=10_000, max_bytes=100_000)
+
+
+def in_threads(answer: Callable[[F32], Any], **more: Any) -> Start:
+    """Workers as threads of this process, at the other end of the same sockets, so that tests see inside."""
+
+    def start(settings: Settings) -> Started:
+        def load(settings: Settings) -> Desk:
+            models = {"echo": ImageSegmenter(card(size=SIZE, **more), engine=EchoEngine(SIZE, answer))}
+            return Desk(models, max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
+
+        ours, theirs = socket.socketpair()
+
+        def run() -> None:
+            with contextlib.suppress(SystemExit):  # how tests end a worker
+                work(theirs, settings, load)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+
+        def end(gently: bool) -> None:
+            ours.close()
+            if gently:
+                thread.join(10)
+
+        return Started(ours, end)
+
+    return start
 
 
 @dataclass
@@ -57,11 +88,13 @@ def running(
     answer: Callable[[F32], Any] = left_half,
     headers: dict[str, str] | None = None,
     fetcher: Fetcher | None = None,
+    start: Start | None = None,
     **settings: Any,
 ) -> Iterator[Running]:
     """A real server in a thread, ended when done."""
     chosen = Settings(**{"models": ("echo",), "port": 0, "workers": 1, **settings})
-    service = Service(chosen, models(answer, workers=chosen.workers), fetcher=fetcher)
+    workers = Workers(chosen, start or in_threads(answer))
+    service = Service(chosen, workers, cards=[card(size=SIZE)], fetcher=fetcher)
     sock = listen(chosen)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     server = make_server(service)
@@ -114,23 +147,32 @@ class Child:
             threading.Event().wait(0.05)
         raise AssertionError(self.log.read_text())
 
+    @property
+    def workers(self) -> list[int]:
+        """The numbers of its worker processes."""
+        own = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
+        return [int(number) for number in Path(own).read_text().split()]
+
     def memory(self) -> float:
-        """Resident MB."""
+        """Resident MB, of workers too."""
         return self._status("VmRSS")
 
     def peak(self) -> float:
-        """Resident MB at most since `forget_peak`."""
+        """Resident MB at most since `forget_peak`; each process at its own peak, so rather too much."""
         return self._status("VmHWM")
 
     def forget_peak(self) -> None:
         """Let the peak be what is resident now."""
-        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+        for number in (self.process.pid, *self.workers):
+            Path(f"/proc/{number}/clear_refs").write_text("5")
 
     def _status(self, name: str) -> float:
-        text = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(rf"{name}:\s+(\d+) kB", text)
-        assert found is not None
-        return int(found[1]) / 1024
+        total = 0
+        for number in (self.process.pid, *self.workers):
+            found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{number}/status").read_text())
+            assert found is not None
+            total += int(found[1])
+        return total / 1024
 
 
 def picture(size: tuple[int, int] = SIZE, *, seed: int = 0) -> U8:

@@ -203,3 +203,15 @@ def test_nothing_is_remembered_from_one_picture_to_the_next(monkeypatch: pytest.
         monkeypatch.setattr(part, "reset", lambda name=name: forgotten.append(name))
     segmenter(PICTURE)
     assert forgotten == ["RegionSegmenter", "EdgeRefine"]
+
+
+@pytest.mark.parametrize("model", ["portrait", "nuclei", "road"])
+def test_segments_one_by_one_are_those_of_the_list(model: str) -> None:
+    segmenter = ImageSegmenter(model)
+    rgb = np.random.default_rng(3).integers(0, 256, (90, 160, 3), dtype=np.uint8)
+    each, all_of_them = segmenter.iterate(rgb), segmenter(rgb)
+    for expected in all_of_them:
+        found = next(each)
+        assert (found["label"], found["score"]) == (expected["label"], expected["score"])
+        assert np.array_equal(np.asarray(found["mask"]), np.asarray(expected["mask"]))
+    assert next(each, None) is None

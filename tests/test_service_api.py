@@ -15,16 +15,13 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from echo import EchoEngine, card
-from serving import SIZE, Running, decoded, encoded, left_half, picture, running
+from serving import SIZE, Running, decoded, desk, encoded, left_half, picture, running
 
 from rtseg.ops.arrays import F32
-from rtseg.pipeline import Pipeline
-from rtseg.segmenters.semantic import SemanticSegmenter
 from rtseg.service.fetch import Fetcher
-from rtseg.service.segments import Choice
-from rtseg.service.work import Desk
-from rtseg.service.workers import Model
+from rtseg.service.intake import Upload
+from rtseg.service.jobs import Infer, Segment
+from rtseg.service.schemas import SegmentQuery
 
 TOKEN = "a-token-of-24-characters"
 PNG = {"Content-Type": "image/png"}
@@ -66,7 +63,7 @@ def test_base64_in_json_is_segmented_with_its_parameters(server: Running, head: 
     (segment,) = server.client.post("/", json={**body, "options": {"wait": True}}).raise_for_status().json()
     assert set(np.unique(mask_of(segment))) == {0, 255}
     body["parameters"] = {"subtask": "instance"}
-    assert "use semantic" in refusal(server.client.post("/", json=body))
+    assert "it does semantic" in refusal(server.client.post("/", json=body))
 
 
 @pytest.mark.parametrize(
@@ -179,19 +176,26 @@ def test_a_picture_of_the_servers_own_is_no_background(server: Running, tmp_path
     assert "background is transparent" in refusal(response) or "blur strength" in refusal(response)
 
 
+def halves(tensor: F32) -> dict[str, Any]:
+    left = left_half(tensor)["y"]
+    return {"y": np.concatenate([left, 1 - left], axis=1)}
+
+
 def test_a_class_without_a_score_is_one_for_clients_that_want_a_number() -> None:
-    own = card(size=SIZE, family="semantic", names=("sky", "road"))
-
-    def answer(tensor: F32) -> dict[str, Any]:
-        halves = left_half(tensor)["y"]
-        return {"y": np.concatenate([halves, 1 - halves], axis=1)}
-
-    models = {"echo": Model(own, Pipeline(SemanticSegmenter(own, EchoEngine(SIZE, answer))))}
-    desk = Desk(10_000, lambda stage, seconds: None)
-    found = desk.infer(models, encoded(picture()), None, Choice())
+    own = desk(halves, family="semantic", names=("sky", "road"))
+    upload = Upload({"image": encoded(picture())})
+    found = json.loads(own.do(Infer(upload)).body)
     assert [(each["label"], each["score"]) for each in found] == [("sky", 1.0), ("road", 1.0)]
-    typed = desk.segment(models, encoded(picture()), None, Choice(), masks=False)["segments"]
+    typed = json.loads(own.do(Segment(upload, SegmentQuery(masks=False))).body)["segments"]
     assert [each["score"] for each in typed] == [None, None]
+
+
+def test_parameters_that_a_family_has_not_are_left_alone_as_there_and_refused_under_v1(server: Running) -> None:
+    body = {"inputs": base64.b64encode(encoded(picture())).decode(), "parameters": {"overlap_mask_area_threshold": 1.0}}
+    assert len(server.client.post("/", json=body).raise_for_status().json()) == 1
+    response = server.client.post("/v1/segment?overlap_mask_area_threshold=1", content=encoded(picture()))
+    assert response.status_code == 422
+    assert "has no option overlap_mask_area_threshold" in refusal(response)
 
 
 @pytest.mark.parametrize("name", ["../../etc/cron.d/x", "/etc/passwd", "a\r\nX-Evil: 1", "\x00", "x" * 5000, "CON"])
@@ -216,8 +220,8 @@ def test_forms_that_are_none_are_refused(server: Running) -> None:
 def test_it_says_what_it_serves_and_how_it_is(server: Running) -> None:
     (model,) = server.client.get("/v1/models").json()["models"]
     assert (model["name"], model["labels"], model["input_size"]) == ("echo", ["person"], list(SIZE))
-    assert server.client.get("/health").json() == {"status": "ok"}
-    assert server.client.get("/ready").json() == {"status": "ready"}
+    assert server.client.get("/health").json() == {"status": "ok", "workers": 1, "restarts": 0}
+    assert server.client.get("/ready").json() == {"status": "ready", "workers": 1, "restarts": 0}
     server.client.post("/", content=encoded(picture()))
     text = server.client.get("/metrics").text
     assert 'rtseg_requests_total{method="POST",route="/",status="200"}' in text

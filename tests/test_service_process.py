@@ -23,8 +23,6 @@ import rtseg
 from rtseg.build import build_source
 from rtseg.cli.main import main
 from rtseg.config import SampleSource
-from rtseg.ops.resize import enlarge
-from rtseg.service.pictures import read_picture
 
 pytestmark = pytest.mark.slow
 TOKEN = "a-token-of-24-characters"
@@ -72,9 +70,9 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 
 
 def soon(ask: Callable[[], httpx.Response]) -> httpx.Response:
-    """An answer within 100 ms; the best of three, since the machine has other things to do."""
+    """An answer within 100 ms; the best of ten, since the machine has other things to do."""
     times = []
-    for _ in range(3):
+    for _ in range(10):
         started = time.perf_counter()
         response = ask()
         times.append(time.perf_counter() - started)
@@ -246,14 +244,18 @@ def test_what_cannot_be_served_ends_with_one_line(
     assert said.count("\n") == 1
 
 
-def test_the_answer_is_what_the_library_gives(server: Child) -> None:
+@pytest.mark.parametrize("parameters", [{}, {"mask_threshold": 0.4}, {"threshold": 0.99}])
+def test_the_answer_is_what_the_library_gives(server: Child, parameters: dict[str, float]) -> None:
     with contextlib.closing(build_source(SampleSource(seconds=0.2, size=(320, 180), rate=10))) as source:
-        bgr = next(iter(source)).bgr
-    frame = read_picture(encoded(bgr), max_pixels=10**6)
-    (expected,) = rtseg.load_pipeline(model="portrait", filters="refine")(frame).segmentation.segments()
-    response = httpx.post(f"{server.url}/v1/segment", content=encoded(bgr), timeout=20, verify=False)
-    (segment,) = response.json()["segments"]
-    assert segment["score"] == expected["score"]
-    mask = decoded(base64.b64decode(segment["mask"]))
-    assert mask.any()
-    assert np.array_equal(mask, enlarge(expected["mask"], (320, 180)))
+        data = encoded(next(iter(source)).bgr)
+    expected = rtseg.segment(data, **parameters)  # type: ignore[arg-type]
+    inference = {"inputs": base64.b64encode(data).decode(), "parameters": parameters}
+    with httpx.Client(base_url=server.url, timeout=20, verify=False) as client:
+        typed = client.post("/v1/segment", params=parameters, content=data).raise_for_status().json()["segments"]
+        plain = client.post("/", json=inference).raise_for_status().json()
+    for found in (typed, plain):
+        assert [(each["label"], each["score"]) for each in found] == [(e["label"], e["score"]) for e in expected]
+        for segment, own in zip(found, expected, strict=True):
+            mask = decoded(base64.b64decode(segment["mask"]))
+            assert mask.any()
+            assert np.array_equal(mask, np.asarray(own["mask"]))

@@ -27,7 +27,9 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Pictures at a time; usually a core each.", min=1)] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that work, a picture at a time each; usually one a core.", min=1)
+    ] = None,
     queue: Annotated[int, typer.Option(help="Requests that wait; others are answered 503 at once.", min=0)] = 16,
     max_bytes: Annotated[int, typer.Option(help="Of a picture as it comes.", min=1)] = 20_000_000,
     max_pixels: Annotated[int, typer.Option(help="Of a picture, width times height.", min=1)] = 50_000_000,
@@ -66,14 +68,16 @@ def serve(
     from rtseg.service.app import Service
     from rtseg.service.logs import log_requests
     from rtseg.service.server import listen
-    from rtseg.service.workers import load_models
+    from rtseg.service.work import cards_of
+    from rtseg.service.workers import Workers
 
     with contextlib.closing(listen(settings)) as sock:
-        models = load_models(settings)
+        cards = list(cards_of(settings).values())
+        started_workers = Workers(settings)
         log_requests(sys.stderr, settings.token)
         address = f"[{host}]" if ":" in host else host
 
         def started() -> None:
             stderr().print(f"listening on http://{address}:{sock.getsockname()[1]}", markup=False)
 
-        server(Service(settings, models), sock, started=started)
+        server(Service(settings, started_workers, cards=cards), sock, started=started)

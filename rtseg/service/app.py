@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import Callable, Sequence
+import dataclasses
+import json
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
+from rtseg.cards import Card
 from rtseg.errors import RtsegError
 from rtseg.service.fetch import Fetcher
-from rtseg.service.guard import Guard
-from rtseg.service.intake import Upload, decode_base64, parse_json, read_upload
+from rtseg.service.guard import Guard, client_of
+from rtseg.service.intake import read_upload
+from rtseg.service.jobs import Answer, Composite, Infer, Job, Segment
+from rtseg.service.logs import log_failure
 from rtseg.service.metrics import MEDIA_TYPE, Metrics
 from rtseg.service.pictures import MEDIA_TYPES
 from rtseg.service.refusals import Refusal, busy, refusal_of
@@ -33,43 +36,56 @@ from rtseg.service.schemas import (
     ModelList,
     PictureRequest,
     SegmentAnswer,
-    SegmentParameters,
     SegmentQuery,
 )
 from rtseg.service.settings import Settings
-from rtseg.service.work import Desk, find_model
-from rtseg.service.workers import Models, Workers
-
-T = TypeVar("T")
-B = TypeVar("B", bound=BaseModel)
+from rtseg.service.work import cards_of, find_model, problem
+from rtseg.service.workers import Workers
 
 
 class Service:
     """Settings, workers and counters of one running service; `application` is what a server runs.
 
-    models: one set for each worker (`rtseg.service.workers.load_models`). fetcher: in place of the usual one.
+    cards: what the workers have loaded, None for what the settings name. fetcher: in place of the usual one.
     """
 
-    def __init__(self, settings: Settings, models: Sequence[Models], *, fetcher: Fetcher | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        workers: Workers,
+        *,
+        cards: Sequence[Card] | None = None,
+        fetcher: Fetcher | None = None,
+    ) -> None:
         self.settings = settings
-        self.models = models[0]
-        self.workers = Workers(models)
-        self.metrics = Metrics(lambda: self.workers.waiting)
-        self.desk = Desk(settings.max_pixels, lambda stage, s: self.metrics.stage.labels(stage).observe(s))
+        self.cards = cards_of(settings) if cards is None else {card.name: card for card in cards}
+        self.workers = workers
+        self.metrics = Metrics(lambda: workers.waiting, alive=lambda: workers.alive, restarts=lambda: workers.restarts)
         self.fetcher = fetcher or Fetcher(max_bytes=settings.max_bytes, timeout=settings.upload_timeout)
         self.leaving = False
         self.application: ASGIApp = Guard(make_app(self), settings=settings, metrics=self.metrics)
 
-    async def run(self, job: Callable[[Models], T]) -> T:
+    async def respond(self, request: Request, job: Job) -> Response:
         """A job's result; Refusal 503 where it is not there in time: what has not begun then never does."""
-        future = asyncio.wrap_future(self.workers.submit(job))
+        answer = await self._answer(request, job)
+        if answer.address is not None:
+            upload = dataclasses.replace(job.upload, fetched=await self.fetch(answer.address))
+            answer = await self._answer(request, dataclasses.replace(job, upload=upload))
+        return Response(answer.body, media_type=answer.media_type)
+
+    async def _answer(self, request: Request, job: Job) -> Answer:
         try:
             async with asyncio.timeout(self.settings.timeout):
-                return await future
+                answer = await self.workers.run(client_of(request.scope), job)
         except TimeoutError as error:
-            if future.done() and not future.cancelled():
-                raise  # the job's own
             raise busy(f"not done within {self.settings.timeout:g} seconds: try again") from error
+        for stage, seconds in answer.stages.items():
+            self.metrics.stage.labels(stage).observe(seconds)
+        if answer.trace is not None:
+            log_failure(answer.trace, id=request.state.id)
+        if answer.status >= 300:
+            raise Refusal(answer.status, json.loads(answer.body)["error"], answer.headers)
+        return answer
 
     async def fetch(self, url: str) -> bytes:
         """The picture behind an address; Refusal where fetching is off."""
@@ -81,14 +97,14 @@ class Service:
         except TimeoutError as error:
             raise Refusal(424, "the address could not be fetched from in time") from error
 
-    async def picture(self, text: str) -> bytes:
-        """What a string of JSON stands for: an address, or base64."""
-        if text[:8].lower().startswith(("http://", "https://")) or "://" in text[:64]:
-            return await self.fetch(text)
-        return await self.run(lambda _: decode_base64(text, max_bytes=self.settings.max_bytes))
+    def health(self, status: Literal["ok", "ready"]) -> Health:
+        """How the workers are."""
+        alive, restarts = self.workers.alive, self.workers.restarts
+        whole = status == "ready" or alive == self.settings.workers
+        return Health(status=status if whole else "degraded", workers=alive, restarts=restarts)
 
     def close(self) -> None:
-        """Finish what was taken."""
+        """End the workers, when what was taken is finished."""
         self.leaving = True
         self.workers.close()
 
@@ -116,15 +132,17 @@ def make_app(service: Service) -> FastAPI:
 def _add_state(app: FastAPI, service: Service) -> None:
     @app.get("/health", tags=["state"])
     async def health() -> Health:
-        """The process answers."""
-        return Health(status="ok")
+        """The process answers; how many of its workers do, and how many it has lost."""
+        return service.health("ok")
 
     @app.get("/ready", tags=["state"], responses={503: REFUSALS[503]})
     async def ready() -> Health:
         """Models are loaded, and work is taken."""
         if service.leaving:
             raise busy("the service is leaving")
-        return Health(status="ready")
+        if not service.workers.alive:
+            raise busy("no worker is alive: one is being started")
+        return service.health("ready")
 
     @app.get("/metrics", tags=["state"], response_class=Response, responses={200: {"content": {MEDIA_TYPE: {}}}})
     async def metrics() -> Response:
@@ -137,18 +155,9 @@ def _add_inference(app: FastAPI, service: Service) -> None:
     extra = _body(body)
 
     async def infer(request: Request, name: str | None) -> Response:
-        find_model(service.models, name)
+        find_model(service.cards, name)
         upload = await read_upload(request, max_bytes=service.settings.max_bytes)
-        parameters = SegmentParameters()
-        picture = upload.files.get("image")
-        if (data := upload.json) is not None:
-            asked = await service.run(lambda _: check(InferenceRequest, parse_json(data)))
-            parameters = asked.parameters or parameters
-            picture = await service.picture(asked.inputs)
-        if picture is None:
-            raise Refusal(422, 'the form has no file "image"')
-        choice = parameters.choice()
-        return JSONResponse(await service.run(functools.partial(_infer, service.desk, picture, name, choice)))
+        return await service.respond(request, Infer(upload, name))
 
     @app.post(
         "/", tags=["Hugging Face"], response_model=list[InferenceSegment], responses=REFUSALS, openapi_extra=extra
@@ -169,26 +178,14 @@ def _add_inference(app: FastAPI, service: Service) -> None:
         return await infer(request, f"{owner}/{name}")
 
 
-def _infer(desk: Desk, picture: bytes, name: str | None, choice: Any, models: Models) -> list[dict[str, Any]]:
-    return desk.infer(models, picture, name, choice)
-
-
 def _add_v1(app: FastAPI, service: Service) -> None:
     form = {"multipart/form-data": {"schema": _form("image")}}
     json = {"application/json": {"schema": PictureRequest.model_json_schema(ref_template=_REFS)}}
     both = {"multipart/form-data": {"schema": _form("image", "background")}}
 
-    async def pictures(request: Request) -> dict[str, bytes]:
-        upload = await read_upload(request, max_bytes=service.settings.max_bytes)
-        files = await _from_json(service, upload) if upload.json is not None else dict(upload.files)
-        if "image" not in files:
-            raise Refusal(422, 'the form has no file "image"')
-        return files
-
     @app.get("/v1/models", tags=["v1"])
     async def models() -> ModelList:
         """The models that were loaded, the default first."""
-        cards = [model.card for model in service.models.values()]
         return ModelList(
             models=[
                 ModelInfo(
@@ -199,7 +196,7 @@ def _add_v1(app: FastAPI, service: Service) -> None:
                     licence=card.licence,
                     input_size=card.input.size,
                 )
-                for card in cards
+                for card in service.cards.values()
             ]
         )
 
@@ -212,11 +209,9 @@ def _add_v1(app: FastAPI, service: Service) -> None:
     )
     async def segment(request: Request, query: Annotated[SegmentQuery, Query()]) -> Response:
         """The segments of a picture, with their masks."""
-        find_model(service.models, query.model)
-        picture, choice = (await pictures(request))["image"], query.choice()
-        return JSONResponse(
-            await service.run(lambda m: service.desk.segment(m, picture, query.model, choice, masks=query.masks))
-        )
+        find_model(service.cards, query.model)
+        upload = await read_upload(request, max_bytes=service.settings.max_bytes)
+        return await service.respond(request, Segment(upload, query))
 
     @app.post(
         "/v1/composite",
@@ -227,36 +222,9 @@ def _add_v1(app: FastAPI, service: Service) -> None:
     )
     async def composite(request: Request, query: Annotated[CompositeQuery, Query()]) -> Response:
         """A picture with its background removed or replaced, or with its classes in colours."""
-        find_model(service.models, query.model)
-        files = await pictures(request)
-        made = await service.run(lambda m: service.desk.composite(m, files["image"], query, files.get("background")))
-        return Response(made, media_type=MEDIA_TYPES[query.format])
-
-
-async def _from_json(service: Service, upload: Upload) -> dict[str, bytes]:
-    data = upload.json or b""
-    asked = await service.run(lambda _: check(PictureRequest, parse_json(data)))
-    match asked:
-        case PictureRequest(image=str(text), url=None):
-            return {"image": await service.run(lambda _: decode_base64(text, max_bytes=service.settings.max_bytes))}
-        case PictureRequest(image=None, url=str(url)):
-            return {"image": await service.fetch(url)}
-        case _:
-            raise Refusal(422, 'give one of "image" and "url"')
-
-
-def check(kind: type[B], value: Any) -> B:
-    """A value of JSON as a model; Refusal 422 names the first thing that is wrong."""
-    try:
-        return kind.model_validate(value)
-    except ValidationError as error:
-        raise Refusal(422, _problem(error.errors(include_input=False, include_url=False))) from error
-
-
-def _problem(errors: Sequence[Any]) -> str:
-    first = errors[0]
-    place = ".".join(str(part) for part in first["loc"] if part not in ("query", "body"))
-    return f"{place or 'request'}: {first['msg'][0].lower()}{first['msg'][1:]}"[:300]
+        find_model(service.cards, query.model)
+        upload = await read_upload(request, max_bytes=service.settings.max_bytes)
+        return await service.respond(request, Composite(upload, query))
 
 
 async def _failed(_: Request, error: Exception) -> Response:
@@ -264,7 +232,7 @@ async def _failed(_: Request, error: Exception) -> Response:
         case HTTPException():
             refusal = Refusal(error.status_code, str(error.detail).lower(), error.headers or {})
         case RequestValidationError():
-            refusal = Refusal(422, _problem(error.errors()))
+            refusal = Refusal(422, problem(error.errors()))
         case _:
             refusal = refusal_of(error)
     return JSONResponse(refusal.body, refusal.status, dict(refusal.headers))

@@ -22,6 +22,7 @@ from rtseg.service.logs import log_failure, log_request
 from rtseg.service.metrics import Metrics
 from rtseg.service.refusals import Refusal, busy, refusal_of
 from rtseg.service.settings import Settings, is_loopback
+from rtseg.service.turns import Admission, name_of
 
 _OPEN = frozenset({"/health", "/ready"})
 
@@ -47,7 +48,7 @@ class Guard:
         self._app = app
         self._settings = settings
         self._metrics = metrics
-        self._inside = 0
+        self._admission = Admission(places=settings.slots, workers=settings.workers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the application's start and end."""
@@ -61,6 +62,7 @@ class Guard:
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         answer = _Answer()
+        scope["state"] = {**scope.get("state", {}), "id": answer.id}
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -88,16 +90,18 @@ class Guard:
         if scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        if self._inside >= self._settings.slots:
-            self._metrics.refused.labels("busy").inc()
-            raise busy("all places are taken: try again in a second")
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise Refusal(415, "compressed bodies are not taken: send the picture as it is")
         limit = body_limit(headers.get("content-type", ""), self._settings.max_bytes)
         if (declared := headers.get("content-length", "")).isdecimal() and int(declared) > limit:
             raise too_long(limit)
-        self._inside += 1
-        self._metrics.inside.set(self._inside)
+        try:
+            self._admission.enter(client_of(scope))
+        except Refusal:
+            self._metrics.refused.labels("busy").inc()
+            raise
+        entered = time.perf_counter()
+        self._metrics.inside.set(self._admission.inside)
         body = CountedBody(receive, limit=limit, seconds=self._settings.upload_timeout)
         try:
             # The application has limits of its own for body and work; this one is for who does not read the answer.
@@ -106,8 +110,8 @@ class Guard:
         except TimeoutError as error:
             raise busy("the request took too long: try again") from error
         finally:
-            self._inside -= 1
-            self._metrics.inside.set(self._inside)
+            self._admission.leave(time.perf_counter() - entered)
+            self._metrics.inside.set(self._admission.inside)
 
     def _check_caller(self, path: str, headers: Headers) -> None:
         settings = self._settings
@@ -141,6 +145,12 @@ class Guard:
             milliseconds=round(1e3 * seconds, 1),
             bytes=answer.size,
         )
+
+
+def client_of(scope: Scope) -> str:
+    """Under which name a request's turns are counted."""
+    client = scope.get("client")
+    return name_of(client[0] if client else None)
 
 
 def _headers(number: str) -> Iterable[tuple[bytes, bytes]]:

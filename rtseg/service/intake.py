@@ -24,10 +24,14 @@ _DRAIN_SECONDS, _DRAIN_BYTES = 0.05, 64 << 20
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Upload:
-    """What came: pictures by their field ("image" for a body that is one), or the bytes of a JSON object."""
+    """What came: pictures by their field ("image" for a body that is one), or the bytes of a JSON object.
+
+    fetched: the picture behind the address that the JSON names.
+    """
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     json: bytes | None = None
+    fetched: bytes | None = None
 
 
 def body_limit(content_type: str, max_bytes: int) -> int:

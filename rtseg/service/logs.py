@@ -65,6 +65,9 @@ def log_request(**fields: Any) -> None:
     _log.info("request", extra={"fields": fields})
 
 
-def log_failure(error: BaseException, **fields: Any) -> None:
-    """One line for an error that is a bug, with its traceback."""
-    _log.error("internal error", exc_info=error, extra={"fields": fields})
+def log_failure(error: BaseException | str, **fields: Any) -> None:
+    """One line for an error that is a bug, with its traceback, which workers give as text."""
+    if isinstance(error, str):
+        _log.error("internal error", extra={"fields": {**fields, "traceback": error}})
+    else:
+        _log.error("internal error", exc_info=error, extra={"fields": fields})

@@ -12,12 +12,12 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics:
-    """Requests by route and status, their seconds, what was refused and why, and what waits.
+    """Requests by route and status, their seconds, what was refused and why, what waits, and who works.
 
-    waiting: asked for the queue's length at each reading.
+    waiting, alive, restarts: asked at each reading for the queue's length, the workers and how many were started anew.
     """
 
-    def __init__(self, waiting: Callable[[], int]) -> None:
+    def __init__(self, waiting: Callable[[], int], *, alive: Callable[[], int], restarts: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self.requests = Counter(
@@ -40,6 +40,11 @@ class Metrics:
             registry=self._registry,
         )
         Gauge("rtseg_queue_length", "Pictures that wait for a worker.", registry=self._registry).set_function(waiting)
+        for name, text, count in (
+            ("rtseg_workers", "Workers that have their models.", alive),
+            ("rtseg_worker_restarts", "Workers that ended and were started anew.", restarts),
+        ):
+            Gauge(name, text, registry=self._registry).set_function(count)
 
     def text(self) -> bytes:
         """All of it in Prometheus's text format."""

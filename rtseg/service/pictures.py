@@ -25,21 +25,25 @@ _requests = itertools.count(1)
 
 
 def read_picture(data: bytes, *, max_pixels: int) -> Frame:
-    """A picture as a frame of its own epoch, so that pipelines remember nothing of the one before it.
+    """A picture as a frame of its own epoch, so that nothing remembers the one before it. Raises as `read_pixels`."""
+    return Frame.from_rgb(read_pixels(data, max_pixels=max_pixels), epoch=next(_requests))
 
-    Upright by its EXIF; of moving pictures the first; with alpha where any pixel is not opaque.
-    Raises SourceUnreadable, and SourceTooLarge before anything is decoded.
+
+def read_pixels(data: bytes, *, max_pixels: int) -> U8:
+    """RGB uint8 HxWx3, or RGBA where any pixel is not opaque.
+
+    Upright by its EXIF; of moving pictures the first. Raises SourceUnreadable, and SourceTooLarge before anything is
+    decoded.
     """
     kind, _ = check_header(data, max_pixels=max_pixels)
     try:
         with Image.open(io.BytesIO(data), formats=(kind,)) as opened:
             check_size(Size(*opened.size), max_pixels)  # a GIF's first picture may be larger than its header says
-            rgb = _pixels(ImageOps.exif_transpose(opened))
+            return _pixels(ImageOps.exif_transpose(opened))
     except RtsegError:
         raise
     except Exception as error:  # Pillow's decoders raise what they like: OSError, SyntaxError, struct.error, ...
         raise SourceUnreadable(f"the picture is damaged: {kind} data that cannot be decoded") from error
-    return Frame.from_rgb(rgb, epoch=next(_requests))
 
 
 def _pixels(image: Image.Image) -> U8:

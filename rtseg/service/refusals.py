@@ -15,8 +15,6 @@ from rtseg.errors import (
     SourceTooLarge,
 )
 
-RETRY = {"Retry-After": "1"}
-
 
 @dataclass(eq=False)
 class Refusal(Exception):
@@ -35,9 +33,9 @@ class Refusal(Exception):
         return {"error": one_line(self.message)}
 
 
-def busy(message: str) -> Refusal:
+def busy(message: str, seconds: int = 1) -> Refusal:
     """503 with the seconds after which to try again."""
-    return Refusal(503, message, RETRY)
+    return Refusal(503, message, {"Retry-After": str(seconds)})
 
 
 def refusal_of(error: Exception) -> Refusal:

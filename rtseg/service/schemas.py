@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rtseg.service.segments import Choice, Subtask
+from rtseg.cards import Task
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 _PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
@@ -18,20 +18,21 @@ class _Checked(BaseModel):
 
 
 class SegmentParameters(_Checked):
-    """The parameters of Hugging Face's image segmentation; see `rtseg.service.segments.Choice`."""
+    """The parameters of Hugging Face's image segmentation, which are those of `rtseg.segment`; None: not asked for."""
 
     threshold: Share | None = Field(default=None, description="Segments with a lower score are left out.")
     mask_threshold: Share | None = Field(
-        default=None, description="Probability from which a mask is 255, else 0. Without it soft masks stay soft."
+        default=None, description="Probability over which a mask is 255, else 0. Without it soft masks stay soft."
     )
     overlap_mask_area_threshold: Share | None = Field(
         default=None, description="Share of its area that a mask must keep where masks compete for pixels."
     )
-    subtask: Subtask | None = Field(default=None, description="One of what the model can; its own without.")
+    subtask: Task | None = Field(default=None, description="One of what the model can; its own without.")
 
-    def choice(self) -> Choice:
-        """As the work wants it."""
-        return Choice(**self.model_dump(include=set(SegmentParameters.model_fields)))
+    def options(self) -> dict[str, Any]:
+        """As `rtseg.segmenting.ImageSegmenter` wants them."""
+        shares = ("threshold", "mask_threshold", "overlap_mask_area_threshold")
+        return {"task": self.subtask, **{name: getattr(self, name) for name in shares}}
 
 
 class InferenceRequest(BaseModel):
@@ -126,9 +127,11 @@ class ModelList(BaseModel):
 
 
 class Health(BaseModel):
-    """ok while the process answers; ready while it also takes work."""
+    """ok while the process answers with all its workers, degraded with less; ready while it also takes work."""
 
-    status: Literal["ok", "ready"]
+    status: Literal["ok", "degraded", "ready"]
+    workers: int = Field(description="Those that are alive and have their models.")
+    restarts: int = Field(description="Workers that ended and were started anew.")
 
 
 class ErrorAnswer(BaseModel):

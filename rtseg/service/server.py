@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import socket
-import sys
 from typing import TYPE_CHECKING, Any
 
 import h11
@@ -24,10 +24,6 @@ _log = logging.getLogger("rtseg.service")
 
 CONNECTIONS = 1000
 """All that may be open at once, idle ones included."""
-
-
-SWITCH = 0.0005
-"""Seconds after which a worker that runs Python lets the event loop have its turn; usually ten times that."""
 
 
 class _Patience(H11Protocol):
@@ -84,7 +80,8 @@ def serve(service: Service, sock: socket.socket, *, started: Callable[[], None] 
     """Answer on `sock` until SIGTERM or SIGINT; what was taken is finished, for as long as a request may last."""
     server = make_server(service)
     server.started_callback = started
-    sys.setswitchinterval(SWITCH)
+    gc.collect()
+    gc.freeze()  # what is there now stays: a full collection would stop the loop for its sake
     with contextlib.closing(sock), contextlib.closing(service):
         server.run(sockets=[sock])
 
@@ -97,6 +94,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer."""
+        self.service.workers.attend()
         await super().startup(sockets)
         self.started_callback()
 

@@ -14,10 +14,10 @@ class Settings:
     """Where the service listens, what it serves, and how much of it.
 
     models: names or card files; the first answers where a request names none. token: what clients send as
-    `Authorization: Bearer TOKEN`; None only on a loopback address. workers: pictures at a time; queue: requests that
-    wait (all others are answered 503 at once). max_bytes, max_pixels: of a picture, before it is decoded. timeout:
-    seconds from a request's last byte to its answer; upload_timeout: seconds for its bytes, and for its headers.
-    fetch: whether pictures are fetched from public addresses.
+    `Authorization: Bearer TOKEN`; None only on a loopback address. workers: processes, a picture at a time each;
+    queue: requests that wait (all others are answered 503 at once). max_bytes, max_pixels: of a picture, before it is
+    decoded. timeout: seconds from a request's last byte to its answer; upload_timeout: seconds for its bytes, and for
+    its headers. fetch: whether pictures are fetched from public addresses.
 
     Raises ConfigError for values that cannot be served.
     """
