@@ -140,7 +140,9 @@ class Connection:
 
     def _packets(self) -> Iterator[Packet[VideoStream]]:
         """Packets from the first key frame on."""
-        begun, until = False, time.monotonic() + self._patience
+        codec = self._stream.codec_context
+        begun = codec.codec.intra_only or codec.name == "wrapped_avframe"
+        until = time.monotonic() + self._patience
         packets = self._container.demux(self._stream)
         while not self._closed:
             try:
