@@ -15,8 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from rtsp_server import RtspServer, missing
-from ts_server import RATE, clip, free_port, paced, serving
+from rtsp_server import RtspServer, free_port, missing
+from ts_server import RATE, clip, paced, serving
 
 from rtseg.errors import ConfigError, SourceStalled, SourceTooLarge, SourceUnreadable
 from rtseg.sources.reconnect import Backoff, LinkChange, LinkState
