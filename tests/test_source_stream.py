@@ -10,11 +10,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
+from rtmp_server import missing as no_rtmp
+from rtmp_server import rtmp_server
 from rtsp_server import RtspServer, free_port, missing
 from ts_server import RATE, clip, paced, serving
 
@@ -328,9 +333,46 @@ def write_hls(folder: Path, *, ended: bool) -> None:
 def test_hls_is_read(web: tuple[str, Path]) -> None:
     url, folder = web
     write_hls(folder, ended=False)
-    frames = read(LiveVideo(f"{url}/live.m3u8?token=abc", attempts=1), lambda frames: frames[-1].index >= 20)
+    source = LiveVideo(f"{url}/live.m3u8?token=abc", attempts=1)
+    frames = read(source, lambda frames: frames[-1].index >= 30)
     assert frames[-1].size == (160, 96)
     assert growing(frames)
+    # A segment comes at once; it is shown as it was taken, 25 frames a second.
+    assert frames[-1].arrived - frames[0].arrived == pytest.approx((frames[-1].pts - frames[0].pts) / 90_000, abs=0.1)
+    assert len(frames) > 20
+    assert source.info.name.endswith("/live.m3u8?[hidden]")
+
+
+def push(url: str, ending: threading.Event) -> None:
+    """Sends 25 frames a second to a media server until it is to end, ten seconds at most."""
+    with contextlib.suppress(OSError), av.open(url, "w", format="flv", timeout=(5.0, 5.0)) as container:
+        stream: Any = container.add_stream("libx264", rate=RATE)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        stream.codec_context.gop_size = 10
+        stream.codec_context.options = {"preset": "ultrafast", "tune": "zerolatency"}
+        for number in range(10 * RATE):
+            if ending.wait(1 / RATE):
+                return
+            frame = av.VideoFrame.from_ndarray(np.full((144, 160), 128, np.uint8), "yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, RATE)
+            for packet in stream.encode(frame):
+                container.mux(packet)
+
+
+@pytest.mark.skipif(no_rtmp() is not None, reason=f"no RTMP server: {no_rtmp()}")
+def test_rtmp_is_read(tmp_path: Path) -> None:
+    with rtmp_server(tmp_path) as server:
+        ending, url = threading.Event(), f"{server}/key"
+        sender = threading.Thread(target=push, args=(url, ending))
+        sender.start()
+        source = LiveVideo(url, backoff=QUICK, open_timeout=2)
+        frames = read(source, enough(10))
+        ending.set()
+        sender.join(10)
+    assert len(frames) == 10
+    assert frames[-1].size == (160, 96)
+    assert growing(frames)
+    assert source.info.name == f"{server}/[hidden]"
 
 
 def test_a_recording_on_a_web_server_is_refused_for_good(web: tuple[str, Path]) -> None:
