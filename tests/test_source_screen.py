@@ -10,10 +10,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import cv2  # before PyAV, as everywhere in rtseg: what taking the screen in this process would not survive
 import numpy as np
 import pytest
 
-from rtseg.errors import ConfigError
+from rtseg.errors import ConfigError, SourceUnreadable
 from rtseg.sources.screen import Screen, screen_address
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="x11grab is Linux's")
@@ -78,3 +79,10 @@ def test_what_ffmpeg_is_told() -> None:
         "grab_y": "20",
         "draw_mouse": "0",
     }
+
+
+@linux
+def test_a_display_that_is_not_there_is_told_by_name() -> None:
+    assert cv2.__version__
+    with pytest.raises(SourceUnreadable, match=r"screen :987 cannot be read: \w+"):
+        Screen(display=":987", attempts=1)
