@@ -60,7 +60,7 @@ def test_what_is_not_set_is_left_to_the_component() -> None:
         ({"sauce": {}}, "sauce is an unknown key: allowed are source, model, filters"),
         (
             {"source": {"path": "a.mp4"}},
-            "source.type is missing: use one of video, images, synthetic, sample, stream",
+            "source.type is missing: use one of video, images, synthetic, stream",
         ),
         ({"source": {"type": "video"}}, "source.path is missing: it is required"),
         ({"source": {"type": "vidoe"}}, "source.type = 'vidoe' is unknown: use one of camera, dicom, images"),

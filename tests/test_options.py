@@ -6,6 +6,7 @@ import pytest
 
 from rtseg.config import (
     BackgroundEffect,
+    CameraSource,
     ImageSink,
     ImageSource,
     MaskSink,
@@ -14,7 +15,9 @@ from rtseg.config import (
     RecordSink,
     RefineFilter,
     SampleSource,
+    ScreenSource,
     SmoothFilter,
+    StreamSource,
     SyntheticSource,
     VideoSink,
     VideoSource,
@@ -44,6 +47,14 @@ FILE = parse_config(
         (["a.jpg", Path("b")], ImageSource(paths=(Path("a.jpg"), Path("b")))),
         ("sample", SampleSource()),
         ("synthetic:testsrc2=rate=5", SyntheticSource(graph="testsrc2=rate=5")),
+        ("rtsp://host/live", StreamSource(url="rtsp://host/live", attempts=1)),
+        ("HTTPS://host/a.m3u8", StreamSource(url="HTTPS://host/a.m3u8", attempts=1)),
+        ("camera", CameraSource(attempts=1)),
+        ("camera:1", CameraSource(device=1, attempts=1)),
+        ("camera:FaceTime HD", CameraSource(device="FaceTime HD", attempts=1)),
+        ("/dev/video0", CameraSource(device="/dev/video0", attempts=1)),
+        ("screen", ScreenSource(attempts=1)),
+        ("screen.mp4", VideoSource(path=Path("screen.mp4"))),
     ],
 )
 def test_what_an_input_is_shows_in_its_name(given: str | list[str], source: object) -> None:

@@ -61,7 +61,7 @@ def make(*sources: Any, **more: Any) -> tuple[Reconnecting, list[LinkChange]]:
 
 
 def paced(count: int = 3, *, size: tuple[int, int] = (32, 18)) -> Callable[[], Source]:
-    return lambda: Paced([plain_frame(i, size=size) for i in range(count)], delay=0.02)
+    return lambda: Paced([plain_frame(i, size=size) for i in range(count)], delay=0.04)
 
 
 def take(source: Reconnecting, count: int) -> list[Frame]:
@@ -81,7 +81,7 @@ def test_a_source_that_ends_is_opened_again_with_a_new_epoch_and_a_clock_that_gr
     assert {frame.time_base.denominator for frame in frames} == {90_000}
     steps = [b.pts - a.pts for a, b in itertools.pairwise(frames)]
     assert [steps[i] for i in (0, 1, 3, 4)] == [3000] * 4  # 1/30 s, as the inner source says
-    assert all(900 < steps[i] < 90_000 for i in (2, 5))  # what passed: 20 ms of delay, 10 ms of waiting
+    assert all(900 < steps[i] < 90_000 for i in (2, 5))  # what passed: 40 ms of delay, 10 ms of waiting
     assert source.counts == {"reconnects": 2}
     states = [change.state for change in changes]
     assert states[:4] == [LinkState.LIVE, LinkState.LOST, LinkState.RECONNECTING, LinkState.LIVE]
@@ -145,6 +145,27 @@ def test_what_hangs_is_left_behind_and_the_source_goes_on() -> None:
     assert source.counts["hung_readers"] == 1
     release.set()
     assert _soon(lambda: "hung_readers" not in source.counts)
+
+
+def test_what_was_given_up_is_heard_no_more() -> None:
+    released, resumed = threading.Event(), threading.Event()
+
+    class Late(Hanging):
+        def __iter__(self) -> Iterator[Frame]:
+            yield from super().__iter__()
+            resumed.set()
+            yield plain_frame(level=7)
+
+    source, _ = make(Late(released), paced(500), read_timeout=0.1)
+    levels = []
+    for frame in source:
+        levels.append(int(frame.planes[0][0, 0]))
+        if frame.epoch == 1:
+            released.set()
+        if resumed.is_set() and len(levels) > 10:
+            break
+    assert set(levels) == {100}
+    assert frame.epoch == 1
 
 
 def test_no_more_than_four_threads_hang() -> None:

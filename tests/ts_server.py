@@ -18,13 +18,6 @@ import numpy as np
 RATE = 25
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port that nobody has."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @cache
 def clip(
     frames: int = 50, *, size: tuple[int, int] = (160, 96), first: int = 0, gop: int = 10, shift: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from av.video.stream import VideoStream
 
 from rtseg.errors import ConfigError, SourceStalled, SourceUnreadable
 from rtseg.sources.opening import check_refusal, check_size, decoder_options, video_of
+from rtseg.sources.pace import Backlog, Pacer
 from rtseg.sources.planes import UPRIGHT, Orientation, PlaneReader, orientation_of, upright
 from rtseg.sources.timestamps import Monotonic
 from rtseg.types import Frame, Size, StreamInfo
@@ -53,7 +55,7 @@ class Connection:
     ) -> None:
         self._address, self._name, self._max_pixels = address, address.name, max_pixels
         self._counts: Counter[str] = Counter()
-        self._closed = False
+        self._closed = threading.Event()
         self._patience = _PATIENCE * open_timeout
         self._planes = PlaneReader()
         try:
@@ -73,6 +75,7 @@ class Connection:
             context = stream.codec_context
             context.thread_count, context.thread_type = threads, "NONE" if threads == 1 else "AUTO"
             context.options = decoder_options(max_pixels)
+            self._pacer = Pacer() if self._container.format.name == "hls" else None
             rates = (rate for rate in (stream.average_rate, stream.guessed_rate) if rate and 0 < rate <= _RATES)
             self._time_base = stream.time_base or Fraction(1, 90_000)
             self._info = StreamInfo(
@@ -98,7 +101,7 @@ class Connection:
 
     def close(self) -> None:
         """End the iteration at the next packet; the reading thread closes what is open."""
-        self._closed = True
+        self._closed.set()
 
     def __iter__(self) -> Iterator[Frame]:
         with self._container:
@@ -108,6 +111,8 @@ class Connection:
             for index, decoded in enumerate(self._decode()):
                 pts = monotonic(decoded.pts, decoded.duration or 0, decoded.dts)
                 self._counts["repaired_timestamps"] = monotonic.repaired
+                if self._pacer is not None:
+                    self._closed.wait(self._pacer.wait(float(pts * self._time_base), now=time.monotonic()))
                 planes, colour, alpha = upright(self._planes(decoded), _orientation(decoded.rotation))
                 shown = Size(planes[0].shape[1], planes[0].shape[0])
                 epoch += size not in (None, shown)
@@ -139,21 +144,25 @@ class Connection:
                 yield frame
 
     def _packets(self) -> Iterator[Packet[VideoStream]]:
-        """Packets from the first key frame on."""
+        """Packets from the first key frame on, but those that a slow decoder has no time for."""
+        codec = self._stream.codec_context
+        intra = codec.codec.intra_only or codec.name == "wrapped_avframe"
         begun, until = False, time.monotonic() + self._patience
-        packets = self._container.demux(self._stream)
-        while not self._closed:
+        packets, backlog = self._container.demux(self._stream), Backlog()
+        while not self._closed.is_set():
             try:
                 packet = next(packets, None)
             except (av.error.FFmpegError, OSError) as error:
                 raise explained(error, self._address) from None
-            if packet is None or self._closed:
+            if packet is None or self._closed.is_set():
                 return
-            begun = begun or packet.is_keyframe or time.monotonic() > until
-            if begun:
-                yield packet
-            else:
+            now, key = time.monotonic(), packet.is_keyframe or intra
+            begun = begun or key or now > until
+            at = None if packet.dts is None or self._pacer is not None else float(packet.dts * self._time_base)
+            if not begun or backlog.skips(at, key=key, now=now):
                 self._counts["skipped_packets"] += 1
+            else:
+                yield packet
 
 
 def _check_endless(address: Address, container: InputContainer) -> None:

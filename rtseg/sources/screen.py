@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from rtseg.errors import ConfigError
+from rtseg.errors import ConfigError, SourceError, SourceUnreadable
 from rtseg.sources.connection import Address, Connection
 from rtseg.sources.reconnect import Backoff, LinkChange, Reconnecting
+from rtseg.types import Frame, Source, StreamInfo
+
+_MAX_PIXELS = 8192 * 8192
 
 
 class Screen(Reconnecting):
@@ -38,7 +42,7 @@ class Screen(Reconnecting):
     ) -> None:
         address = screen_address(display, size=size, offset=offset, rate=rate, cursor=cursor)
         super().__init__(
-            partial(Connection, address, open_timeout=open_timeout, read_timeout=read_timeout, max_pixels=8192 * 8192),
+            partial(_connect, address, open_timeout=open_timeout, read_timeout=read_timeout),
             name=address.name,
             open_timeout=open_timeout,
             read_timeout=read_timeout,
@@ -46,6 +50,54 @@ class Screen(Reconnecting):
             attempts=attempts,
             changed=changed,
         )
+
+
+def _connect(address: Address, *, open_timeout: float, read_timeout: float) -> Source:
+    kind = _Grabbed if address.format == "x11grab" else Connection
+    return kind(address, open_timeout=open_timeout, read_timeout=read_timeout, max_pixels=_MAX_PIXELS)
+
+
+class _Grabbed:
+    """A connection to a process that takes the screen: `rtseg.sources.grab` says why."""
+
+    live = True
+
+    def __init__(self, address: Address, *, open_timeout: float, read_timeout: float, max_pixels: int) -> None:
+        options = [f"{key}={value}" for key, value in address.options.items()]
+        command = [sys.executable, "-m", "rtseg.sources.grab", address.url, *options]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert self._process.stdout is not None
+        pipe = Address(f"pipe:{self._process.stdout.fileno()}", address.name, "nut", {"analyzeduration": "1"})
+        try:
+            self._connection = Connection(
+                pipe, open_timeout=open_timeout, read_timeout=read_timeout, max_pixels=max_pixels
+            )
+        except SourceError as error:
+            self._process.kill()
+            _, told = self._process.communicate()
+            reason = told.decode(errors="replace").strip().rpartition("\n")[2]
+            raise SourceUnreadable(f"{address.name} {address.url} cannot be read: {reason or error}") from None
+
+    @property
+    def info(self) -> StreamInfo:
+        return self._connection.info
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        return self._connection.counts
+
+    def __iter__(self) -> Iterator[Frame]:
+        try:
+            yield from self._connection
+        finally:
+            self._process.kill()
+            self._process.communicate()
+
+    def close(self) -> None:
+        self._connection.close()
+        self._process.kill()
 
 
 def screen_address(
