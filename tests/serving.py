@@ -22,6 +22,7 @@ from rtseg.pipeline import Pipeline
 from rtseg.segmenters.regions import RegionSegmenter
 from rtseg.service.app import Service
 from rtseg.service.fetch import Fetcher
+from rtseg.service.fleet import Streams
 from rtseg.service.server import listen, make_server
 from rtseg.service.settings import Settings
 from rtseg.service.workers import Model, Models
@@ -57,11 +58,12 @@ def running(
     answer: Callable[[F32], Any] = left_half,
     headers: dict[str, str] | None = None,
     fetcher: Fetcher | None = None,
+    streams: Streams | None = None,
     **settings: Any,
 ) -> Iterator[Running]:
     """A real server in a thread, ended when done."""
     chosen = Settings(**{"models": ("echo",), "port": 0, "workers": 1, **settings})
-    service = Service(chosen, models(answer, workers=chosen.workers), fetcher=fetcher)
+    service = Service(chosen, models(answer, workers=chosen.workers), fetcher=fetcher, streams=streams)
     sock = listen(chosen)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     server = make_server(service)

@@ -126,7 +126,7 @@ class StreamSet:
             raise
         stream = LiveStream(source, pipeline, {}, name=options.name, rate=options.rate)
         for where, sink in sinks.items():
-            stream.add_sink(_key(where), paced(sink, source, name=_key(where), said=stream.said))
+            stream.add_sink(sink_key(where), paced(sink, source, name=sink_key(where), said=stream.said))
         return stream
 
     def _exchange(self, stream: LiveStream, before: StreamOptions, after: StreamOptions) -> None:
@@ -134,9 +134,9 @@ class StreamSet:
         fresh = {where: sink_options(where) for where in after.sinks if where not in before.sinks}
         for where in before.sinks:
             if where not in after.sinks:
-                stream.remove_sink(_key(where))
+                stream.remove_sink(sink_key(where))
         for where, options in fresh.items():
-            stream.add_sink(_key(where), paced(options, stream.source, name=_key(where), said=stream.said))
+            stream.add_sink(sink_key(where), paced(options, stream.source, name=sink_key(where), said=stream.said))
 
 
 def open_source(options: StreamOptions) -> Source:
@@ -178,7 +178,7 @@ def _scene_of(options: StreamOptions) -> Scene:
     return Scene(background="blur") if matte else Scene(overlay="all")
 
 
-def _key(where: str | SinkOptions) -> str:
+def sink_key(where: str | SinkOptions) -> str:
     """What a sink is called in a stream: its address without passwords, or the kind of its table and its place."""
     if isinstance(where, str):
         return redact(where)

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from rtseg.errors import RtsegError
 from rtseg.service.fetch import Fetcher
+from rtseg.service.fleet import Streams
 from rtseg.service.guard import Guard
 from rtseg.service.intake import Upload, decode_base64, parse_json, read_upload
 from rtseg.service.metrics import MEDIA_TYPE, Metrics
@@ -37,6 +38,7 @@ from rtseg.service.schemas import (
     SegmentQuery,
 )
 from rtseg.service.settings import Settings
+from rtseg.service.streams import add_streams
 from rtseg.service.work import Desk, find_model
 from rtseg.service.workers import Models, Workers
 
@@ -48,10 +50,19 @@ class Service:
     """Settings, workers and counters of one running service; `application` is what a server runs.
 
     models: one set for each worker (`rtseg.service.workers.load_models`). fetcher: in place of the usual one.
+    streams: live streams beside the pictures; they are the service's from now on.
     """
 
-    def __init__(self, settings: Settings, models: Sequence[Models], *, fetcher: Fetcher | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        models: Sequence[Models],
+        *,
+        fetcher: Fetcher | None = None,
+        streams: Streams | None = None,
+    ) -> None:
         self.settings = settings
+        self.streams = streams
         self.models = models[0]
         self.workers = Workers(models)
         self.metrics = Metrics(lambda: self.workers.waiting)
@@ -88,8 +99,10 @@ class Service:
         return await self.run(lambda _: decode_base64(text, max_bytes=self.settings.max_bytes))
 
     def close(self) -> None:
-        """Finish what was taken."""
+        """Finish what was taken, and end the streams."""
         self.leaving = True
+        if self.streams is not None:
+            self.streams.close()
         self.workers.close()
 
 
@@ -110,6 +123,8 @@ def make_app(service: Service) -> FastAPI:
     _add_state(app, service)
     _add_inference(app, service)
     _add_v1(app, service)
+    if service.streams is not None:
+        add_streams(app, service.streams, service.settings)
     return app
 
 
@@ -121,10 +136,12 @@ def _add_state(app: FastAPI, service: Service) -> None:
 
     @app.get("/ready", tags=["state"], responses={503: REFUSALS[503]})
     async def ready() -> Health:
-        """Models are loaded, and work is taken."""
+        """Models are loaded, and work is taken; degraded while a stream is away, closed to view or has failed."""
         if service.leaving:
             raise busy("the service is leaving")
-        return Health(status="ready")
+        streams = service.streams
+        away = streams is not None and await streams.run(lambda: streams.degraded, seconds=service.settings.timeout)
+        return Health(status="degraded" if away else "ready")
 
     @app.get("/metrics", tags=["state"], response_class=Response, responses={200: {"content": {MEDIA_TYPE: {}}}})
     async def metrics() -> Response:

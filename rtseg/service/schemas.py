@@ -126,9 +126,9 @@ class ModelList(BaseModel):
 
 
 class Health(BaseModel):
-    """ok while the process answers; ready while it also takes work."""
+    """ok while the process answers; ready while it also takes work; degraded while it does, but a stream is away."""
 
-    status: Literal["ok", "ready"]
+    status: Literal["ok", "ready", "degraded"]
 
 
 class ErrorAnswer(BaseModel):
