@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from rtseg.live.options import StreamOptions
+from rtseg.live.options import StreamOptions, StreamsFile
 from rtseg.live.stream import LiveStream, StreamStatus
 from rtseg.live.streamset import StreamSet
 from rtseg.types import Output
@@ -109,3 +109,15 @@ class LocalWatch:
             self.skipped += self._newest is not None
             self._newest = output
             self._changed.notify()
+
+
+def open_fleet(file: StreamsFile) -> Fleet:
+    """The streams of a file, running; what is wrong with one is raised, and none is left."""
+    fleet = LocalFleet(StreamSet(capacity=file.capacity))
+    try:
+        for options in file.streams:
+            fleet.add(options)
+    except BaseException:
+        fleet.close()
+        raise
+    return fleet

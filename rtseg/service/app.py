@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from rtseg.errors import RtsegError
+from rtseg.service.feed_routes import add_feeds
 from rtseg.service.fetch import Fetcher
 from rtseg.service.fleet import Streams
 from rtseg.service.guard import Guard
@@ -38,6 +39,7 @@ from rtseg.service.schemas import (
     SegmentQuery,
 )
 from rtseg.service.settings import Settings
+from rtseg.service.stream_metrics import StreamCollector
 from rtseg.service.streams import add_streams
 from rtseg.service.work import Desk, find_model
 from rtseg.service.workers import Models, Workers
@@ -66,6 +68,8 @@ class Service:
         self.models = models[0]
         self.workers = Workers(models)
         self.metrics = Metrics(lambda: self.workers.waiting)
+        if streams is not None:
+            self.metrics.register(StreamCollector(streams.fleet))
         self.desk = Desk(settings.max_pixels, lambda stage, s: self.metrics.stage.labels(stage).observe(s))
         self.fetcher = fetcher or Fetcher(max_bytes=settings.max_bytes, timeout=settings.upload_timeout)
         self.leaving = False
@@ -125,6 +129,7 @@ def make_app(service: Service) -> FastAPI:
     _add_v1(app, service)
     if service.streams is not None:
         add_streams(app, service.streams, service.settings)
+        add_feeds(app, service.streams, lambda: service.leaving)
     return app
 
 
@@ -146,7 +151,9 @@ def _add_state(app: FastAPI, service: Service) -> None:
     @app.get("/metrics", tags=["state"], response_class=Response, responses={200: {"content": {MEDIA_TYPE: {}}}})
     async def metrics() -> Response:
         """Counters for Prometheus."""
-        return Response(service.metrics.text(), media_type=None, headers={"Content-Type": MEDIA_TYPE})
+        return Response(
+            await asyncio.to_thread(service.metrics.text), media_type=None, headers={"Content-Type": MEDIA_TYPE}
+        )
 
 
 def _add_inference(app: FastAPI, service: Service) -> None:

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 B = TypeVar("B", bound=BaseModel)
 
 _LONGEST = 65536
-_ANSWERS: dict[int | str, dict[str, Any]] = {
+ANSWERS: dict[int | str, dict[str, Any]] = {
     **{status: REFUSALS[status] for status in (400, 401, 408, 413, 422, 503)},
     403: {"model": ErrorAnswer, "description": "A foreign host or origin, or what the operator has not allowed."},
     404: {"model": ErrorAnswer, "description": "No such stream."},
     409: {"model": ErrorAnswer, "description": "The name is taken, or the output is somebody's already."},
 }
-_Stream = Annotated[str, Path(alias="name", pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", examples=["door"])]
+StreamName = Annotated[str, Path(alias="name", pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", examples=["door"])]
 _Sink = Annotated[str, Path(alias="sink", pattern=r"^[0-9a-f]{12}$")]
 
 
@@ -37,7 +37,7 @@ def add_streams(app: FastAPI, streams: Streams, settings: Settings) -> None:
     async def read(request: Request, kind: type[B]) -> B:
         return await _read(request, kind, seconds=settings.upload_timeout)
 
-    @app.get("/v1/streams", tags=["streams"], responses={503: _ANSWERS[503]})
+    @app.get("/v1/streams", tags=["streams"], responses={503: ANSWERS[503]})
     async def list_streams() -> StreamList:
         """Every stream, as it is now."""
         return await streams.run(streams.all, seconds=seconds)
@@ -47,15 +47,15 @@ def add_streams(app: FastAPI, streams: Streams, settings: Settings) -> None:
         tags=["streams"],
         status_code=201,
         response_model=StreamAnswer,
-        responses=_ANSWERS,
+        responses=ANSWERS,
         openapi_extra=_body(StreamRequest),
     )
     async def add_stream(request: Request) -> StreamAnswer:
         """Begin a stream, where the operator has allowed it."""
         return await streams.run(streams.add, await read(request, StreamRequest), seconds=seconds)
 
-    @app.get("/v1/streams/{name}", tags=["streams"], responses=_ANSWERS)
-    async def get_stream(name: _Stream) -> StreamAnswer:
+    @app.get("/v1/streams/{name}", tags=["streams"], responses=ANSWERS)
+    async def get_stream(name: StreamName) -> StreamAnswer:
         """A stream, as it is now."""
         return await streams.run(streams.one, name, seconds=seconds)
 
@@ -63,15 +63,15 @@ def add_streams(app: FastAPI, streams: Streams, settings: Settings) -> None:
         "/v1/streams/{name}",
         tags=["streams"],
         response_model=StreamAnswer,
-        responses=_ANSWERS,
+        responses=ANSWERS,
         openapi_extra=_body(StreamChange),
     )
-    async def change_stream(request: Request, name: _Stream) -> StreamAnswer:
+    async def change_stream(request: Request, name: StreamName) -> StreamAnswer:
         """Change a stream while it runs: its scene, and what else the operator has allowed."""
         return await streams.run(streams.change, name, await read(request, StreamChange), seconds=seconds)
 
-    @app.delete("/v1/streams/{name}", tags=["streams"], status_code=204, responses=_ANSWERS, response_class=Response)
-    async def remove_stream(name: _Stream) -> Response:
+    @app.delete("/v1/streams/{name}", tags=["streams"], status_code=204, responses=ANSWERS, response_class=Response)
+    async def remove_stream(name: StreamName) -> Response:
         """End a stream; its files are whole afterwards."""
         await streams.run(streams.remove, name, seconds=seconds)
         return Response(status_code=204)
@@ -81,15 +81,15 @@ def add_streams(app: FastAPI, streams: Streams, settings: Settings) -> None:
         tags=["streams"],
         status_code=201,
         response_model=StreamAnswer,
-        responses=_ANSWERS,
+        responses=ANSWERS,
         openapi_extra=_body(SinkRequest),
     )
-    async def add_sink(request: Request, name: _Stream) -> StreamAnswer:
+    async def add_sink(request: Request, name: StreamName) -> StreamAnswer:
         """One more output."""
         return await streams.run(streams.add_sink, name, (await read(request, SinkRequest)).to, seconds=seconds)
 
-    @app.delete("/v1/streams/{name}/sinks/{sink}", tags=["streams"], responses=_ANSWERS)
-    async def remove_sink(name: _Stream, sink: _Sink) -> StreamAnswer:
+    @app.delete("/v1/streams/{name}/sinks/{sink}", tags=["streams"], responses=ANSWERS)
+    async def remove_sink(name: StreamName, sink: _Sink) -> StreamAnswer:
         """An output less; the others go on."""
         return await streams.run(streams.remove_sink, name, sink, seconds=seconds)
 
