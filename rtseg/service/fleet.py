@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from rtseg.config import SinkOptions
-from rtseg.errors import ConfigError, ModelError, Overloaded, RtsegError
+from rtseg.errors import ConfigError, DependencyMissing, ModelError, Overloaded, RtsegError
 from rtseg.live.fleet import Fleet
 from rtseg.live.options import StreamOptions
 from rtseg.live.scene import Scene
@@ -216,11 +217,19 @@ def _refusing(work: Callable[..., T], arguments: Iterable[Any]) -> T:
         raise Refusal(404, "there is no stream of that name") from error
     except Overloaded as error:
         raise busy(f"the machine has no room for that stream: {error}") from error
-    except ModelError as error:
-        raise Refusal(422, redact(str(error))) from error
+    except (ModelError, DependencyMissing) as error:
+        raise Refusal(422, _hidden(str(error))) from error
     except RtsegError as error:
         refusal = refusal_of(error)
-        raise Refusal(refusal.status, redact(refusal.message), refusal.headers) from error
+        raise Refusal(refusal.status, _hidden(refusal.message), refusal.headers) from error
+
+
+_COLLAPSED = re.compile(r"\b([a-z][a-z0-9+.-]+:/)(?:[^/\s@]*@)?([^\s?]*)(\?\S*)?")
+
+
+def _hidden(text: str) -> str:
+    """Without secrets, also in addresses that somebody took for a path, whose slashes became one."""
+    return _COLLAPSED.sub(lambda m: f"{m[1]}{m[2]}{'?[hidden]' if m[3] else ''}", redact(text))
 
 
 def _taken(name: str) -> Refusal:
