@@ -11,6 +11,7 @@ import typer
 from rtseg.cli.options import Background, Model, Overlay, Providers, Quiet, Threads, names_of
 
 if TYPE_CHECKING:
+    from rtseg.live.fleet import Fleet
     from rtseg.live.options import StreamOptions
     from rtseg.live.stream import LiveStream, StreamStatus
     from rtseg.live.streamset import StreamSet
@@ -90,18 +91,16 @@ def streams(
 ) -> None:
     """Run many live streams around shared networks until they all end, or until it is interrupted."""
     from rtseg.errors import ConfigError
+    from rtseg.live.fleet import open_fleet
     from rtseg.live.options import read_streams
-    from rtseg.live.streamset import StreamSet
 
     found = read_streams(file)
     if not found.streams:
         raise ConfigError(f"{file} has no stream: add a table [[streams]] with name, source and sinks")
     if viewless := [options.name for options in found.streams if not options.sinks]:
         raise ConfigError(f"{file}: {', '.join(viewless)} would go nowhere: give each sinks")
-    made = StreamSet(capacity=found.capacity)
+    made = open_fleet(found)
     try:
-        for options in found.streams:
-            made.add(options)
         _watch(made, quiet=quiet)
     finally:
         made.close()
@@ -156,7 +155,7 @@ def _run(options: StreamOptions, *, quiet: bool) -> None:
         made.close()
 
 
-def _watch(made: StreamSet, *, live: LiveStream | None = None, first: str | None = None, quiet: bool) -> None:
+def _watch(made: StreamSet | Fleet, *, live: LiveStream | None = None, first: str | None = None, quiet: bool) -> None:
     from rtseg.cli.console import print_error, stderr
     from rtseg.cli.interrupts import stop_on_signal
     from rtseg.cli.keyboard import keyboard
@@ -189,7 +188,7 @@ def _watch(made: StreamSet, *, live: LiveStream | None = None, first: str | None
         raise typer.Exit(interruption.exit_code or 5)
 
 
-def _show_until_the_end(made: StreamSet, stop: Any, *, console: Any) -> None:
+def _show_until_the_end(made: StreamSet | Fleet, stop: Any, *, console: Any) -> None:
     """A line a stream, drawn anew twice a second on a terminal, and every half minute elsewhere."""
     told = time.monotonic()
     if console is not None and console.is_terminal:
@@ -207,7 +206,7 @@ def _show_until_the_end(made: StreamSet, stop: Any, *, console: Any) -> None:
                 console.print(line(status), markup=False)
 
 
-def _any_runs(made: StreamSet) -> bool:
+def _any_runs(made: StreamSet | Fleet) -> bool:
     return any(status.state not in ("ended", "failed") for status in made.list().values())
 
 

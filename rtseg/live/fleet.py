@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from rtseg.live.options import StreamOptions, StreamsFile
 from rtseg.live.stream import LiveStream, StreamStatus
 from rtseg.live.streamset import StreamSet
+from rtseg.registry import import_target
 from rtseg.types import Output
 
 
@@ -113,7 +114,11 @@ class LocalWatch:
 
 def open_fleet(file: StreamsFile) -> Fleet:
     """The streams of a file, running; what is wrong with one is raised, and none is left."""
-    fleet = LocalFleet(StreamSet(capacity=file.capacity))
+    fleet: Fleet
+    if file.ray is not None:
+        fleet = import_target("rtseg.live.cluster:Cluster", extra="ray")(file.ray)
+    else:
+        fleet = LocalFleet(StreamSet(capacity=file.capacity))
     try:
         for options in file.streams:
             fleet.add(options)

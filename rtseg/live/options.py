@@ -27,7 +27,8 @@ class StreamOptions(Section):
     what is shown; None blurs the background of people, and lays what other models find over the picture. sinks: where
     it goes, addresses as of `rtseg stream --to`, or tables as `[[sinks]]`; none for a stream that is watched through
     the service alone. rate: the most frames a second that are looked at. lowest: the last step of the ladder that the
-    stream may be put on under load.
+    stream may be put on under load. cpus: cores that it is placed by on a cluster; None for half of one, and for what
+    it was measured to take when it is placed again.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] = "stream"
@@ -39,6 +40,7 @@ class StreamOptions(Section):
     sinks: tuple[str | SinkOptions, ...] = ()
     rate: Annotated[float, Field(gt=0, le=240)] | None = None
     lowest: Lowest = "half rate"
+    cpus: Annotated[float, Field(gt=0, le=64)] | None = None
 
     @property
     def model_options(self) -> ModelOptions:
@@ -52,10 +54,12 @@ class StreamOptions(Section):
 
 
 class StreamsFile(Section):
-    """A `streams.toml`. capacity: the share of the machine's time that networks may take, for admission."""
+    """A `streams.toml`. capacity: the share of the machine's time that networks may take, for admission. ray: "auto" or
+    HOST:PORT of a Ray cluster, on which each stream is then an actor, placed by its `cpus`."""  # fmt: skip
 
     streams: tuple[StreamOptions, ...] = ()
     capacity: Annotated[float, Field(gt=0, le=1)] = 0.85
+    ray: Annotated[str, Field(pattern=r"^(auto|[A-Za-z0-9.:\[\]-]+:\d{1,5})$")] | None = None
 
 
 def read_streams(path: str | PathLike[str]) -> StreamsFile:
