@@ -23,6 +23,7 @@ from rtseg.ops.arrays import F32, U8
 from rtseg.segmenting import ImageSegmenter
 from rtseg.service.app import Service
 from rtseg.service.fetch import Fetcher
+from rtseg.service.fleet import Streams
 from rtseg.service.server import listen, make_server
 from rtseg.service.settings import Settings
 from rtseg.service.work import Desk
@@ -89,12 +90,13 @@ def running(
     headers: dict[str, str] | None = None,
     fetcher: Fetcher | None = None,
     start: Start | None = None,
+    streams: Streams | None = None,
     **settings: Any,
 ) -> Iterator[Running]:
     """A real server in a thread, ended when done."""
     chosen = Settings(**{"models": ("echo",), "port": 0, "workers": 1, **settings})
     workers = Workers(chosen, start or in_threads(answer))
-    service = Service(chosen, workers, cards=[card(size=SIZE)], fetcher=fetcher)
+    service = Service(chosen, workers, cards=[card(size=SIZE)], fetcher=fetcher, streams=streams)
     sock = listen(chosen)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     server = make_server(service)

@@ -12,6 +12,7 @@ import typer
 from rtseg.cli.options import Background, Model, Overlay, Providers, Quiet, Threads, names_of
 
 if TYPE_CHECKING:
+    from rtseg.live.fleet import Fleet
     from rtseg.live.options import StreamOptions
     from rtseg.live.stream import StreamStatus
     from rtseg.live.streamset import StreamSet
@@ -92,8 +93,8 @@ def streams(
     """Run many live streams around shared networks until they all end, or until it is interrupted."""
     from rtseg.cli.interrupts import stop_on_signal
     from rtseg.errors import ConfigError
+    from rtseg.live.fleet import open_fleet
     from rtseg.live.options import read_streams
-    from rtseg.live.streamset import StreamSet
 
     found = read_streams(file)
     if not found.streams:
@@ -101,10 +102,8 @@ def streams(
     if viewless := [options.name for options in found.streams if not options.sinks]:
         raise ConfigError(f"{file}: {', '.join(viewless)} would go nowhere: give each sinks")
     with stop_on_signal(quiet=quiet) as interruption:
-        made = StreamSet(capacity=found.capacity)
+        made = open_fleet(found)
         try:
-            for options in found.streams:
-                made.add(options)
             _show_until_the_end(made, interruption.event, quiet=quiet)
             code = _code(made, interruption.exit_code)
         finally:
@@ -186,7 +185,7 @@ def _run(options: StreamOptions, *, quiet: bool) -> None:
         raise typer.Exit(code)
 
 
-def _code(made: StreamSet, signalled: int | None) -> int:
+def _code(made: StreamSet | Fleet, signalled: int | None) -> int:
     """What the process ends with; why streams failed is said."""
     from rtseg.cli.console import print_error
 
@@ -196,7 +195,7 @@ def _code(made: StreamSet, signalled: int | None) -> int:
     return signalled or (5 if failed else 0)
 
 
-def _show_until_the_end(made: StreamSet, stop: threading.Event, *, quiet: bool) -> None:
+def _show_until_the_end(made: StreamSet | Fleet, stop: threading.Event, *, quiet: bool) -> None:
     """A line a stream, drawn anew twice a second on a terminal, and every half minute elsewhere."""
     from rtseg.cli.console import stderr
 
@@ -216,7 +215,7 @@ def _show_until_the_end(made: StreamSet, stop: threading.Event, *, quiet: bool) 
                 console.print(line(status), markup=False)
 
 
-def _any_runs(made: StreamSet) -> bool:
+def _any_runs(made: StreamSet | Fleet) -> bool:
     return any(status.state not in ("ended", "failed") for status in made.list().values())
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rtseg.cli.options import Providers, Threads, names_of
+
+if TYPE_CHECKING:
+    from rtseg.service.fleet import Streams
 
 
 def serve(
@@ -37,10 +42,36 @@ def serve(
     fetch: Annotated[
         bool, typer.Option("--fetch", help="Fetch pictures from public http(s) addresses that clients name.")
     ] = False,
+    streams: Annotated[
+        Path | None,
+        typer.Option(help="Live streams that run beside the pictures, as of `rtseg streams`.", metavar="FILE.toml"),
+    ] = None,
+    allow_adding: Annotated[
+        bool, typer.Option("--allow-adding", help="Let clients add, change and remove streams, not only their scenes.")
+    ] = False,
+    allow_sources: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What clients may name as a source: SCHEME://HOST[:PORT], a folder, camera, screen, sample or "
+            "synthetic; once for each.",
+            metavar="WHAT",
+        ),
+    ] = None,
+    allow_sinks: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What clients may name as an output: SCHEME://HOST[:PORT], a folder, mjpeg, camera or window.",
+            metavar="WHAT",
+        ),
+    ] = None,
+    backgrounds: Annotated[
+        list[str] | None,
+        typer.Option(help="Pictures and videos, or folders of them, that clients may choose by name.", metavar="PATH"),
+    ] = None,
     providers: Providers = None,
     threads: Threads = None,
 ) -> None:
-    """Answer Hugging Face's inference clients, and an API of its own, with segments and composited pictures."""
+    """Answer Hugging Face's inference clients, and an API of its own, with pictures; run live streams beside them."""
     import contextlib
     import sys
 
@@ -73,11 +104,40 @@ def serve(
 
     with contextlib.closing(listen(settings)) as sock:
         cards = list(cards_of(settings).values())
-        started_workers = Workers(settings)
         log_requests(sys.stderr, settings.token)
+        live = None
+        if streams is not None or allow_adding:
+            live = _open_streams(
+                streams, settings.models, allow_adding, allow_sources or (), allow_sinks or (), backgrounds or ()
+            )
         address = f"[{host}]" if ":" in host else host
 
         def started() -> None:
             stderr().print(f"listening on http://{address}:{sock.getsockname()[1]}", markup=False)
 
-        server(Service(settings, started_workers, cards=cards), sock, started=started)
+        server(Service(settings, Workers(settings), cards=cards, streams=live), sock, started=started)
+
+
+def _open_streams(
+    file: Path | None,
+    models: Sequence[str],
+    add: bool,
+    sources: Sequence[str],
+    sinks: Sequence[str],
+    backgrounds: Sequence[str],
+) -> Streams:
+    """The streams of a file, running; what is wrong with one is raised, and none is left."""
+    from rtseg.live.fleet import open_fleet
+    from rtseg.live.options import StreamsFile, read_streams
+    from rtseg.service.allow import Allowed, list_backgrounds, parse_place
+    from rtseg.service.fleet import Streams
+
+    found = StreamsFile() if file is None else read_streams(file)
+    allowed = Allowed(
+        add=add,
+        sources=tuple(map(parse_place, sources)),
+        sinks=tuple(map(parse_place, sinks)),
+        backgrounds=list_backgrounds(backgrounds),
+        models=frozenset({*models, *(stream.model_options.name for stream in found.streams)}),
+    )
+    return Streams(open_fleet(found), allowed)

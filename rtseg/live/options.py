@@ -28,7 +28,8 @@ class StreamOptions(Section):
     it goes, addresses as of `rtseg stream --to`, or tables as `[[sinks]]`; none for a stream that is watched through
     the service alone. rate: the most frames a second that are looked at. lowest: the last step of the ladder that the
     stream may be put on under load. attempts: openings of the source that may fail before its first frame; None waits
-    for as long as it takes.
+    for as long as it takes. cpus: cores that it is placed by on a cluster; None for half of one, and for what
+    it was measured to take when it is placed again.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] = "stream"
@@ -41,6 +42,7 @@ class StreamOptions(Section):
     rate: Annotated[float, Field(gt=0, le=240)] | None = None
     lowest: Lowest = "half rate"
     attempts: Annotated[int, Field(gt=0)] | None = None
+    cpus: Annotated[float, Field(gt=0, le=64)] | None = None
 
     @property
     def model_options(self) -> ModelOptions:
@@ -54,10 +56,12 @@ class StreamOptions(Section):
 
 
 class StreamsFile(Section):
-    """A `streams.toml`. capacity: the share of the machine's time that networks may take, for admission."""
+    """A `streams.toml`. capacity: the share of the machine's time that networks may take, for admission. ray: "auto" or
+    HOST:PORT of a Ray cluster, on which each stream is then an actor, placed by its `cpus`."""  # fmt: skip
 
     streams: tuple[StreamOptions, ...] = ()
     capacity: Annotated[float, Field(gt=0, le=1)] = 0.85
+    ray: Annotated[str, Field(pattern=r"^(auto|[A-Za-z0-9.:\[\]-]+:\d{1,5})$")] | None = None
 
 
 def read_streams(path: str | PathLike[str]) -> StreamsFile:

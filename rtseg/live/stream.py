@@ -27,7 +27,8 @@ class StreamStatus:
     state: "live", "no signal" (the source is away), "closed to view" (the pipeline fails: slates), "idle" (nobody
     watches), "failed" (it ended, see error) or "ended". link: the source's own state. frames_in: seen by the worker.
     frames_out: handed to sinks. left_out: too old, or by the ladder. inferred: the network was asked. counts: what the
-    source lost, by cause. fps: of frames_out over the last seconds. stages: wall milliseconds.
+    source lost, by cause. fps: of frames_out over the last seconds. stages: wall milliseconds,
+    and age, from a frame's arrival until sinks were handed its picture.
     """
 
     name: str
@@ -218,6 +219,7 @@ class LiveStream:
 
     def _count(self, output: Output) -> None:
         self._recorder.count("out")
+        self._recorder.time("age", (time.monotonic() - output.frame.arrived) * 1e3)
         self._recorder.count("held", output.held)
         self._recorder.count("inferred", output.inferred)
         for stage, milliseconds in output.times.items():

@@ -37,20 +37,28 @@ class StreamSet:
     def __init__(self, *, capacity: float | None = 0.85, on_key: Callable[[str], None] | None = None) -> None:
         self.networks = Networks(capacity=capacity)
         self._on_key = on_key
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()  # of the tables, and never held while something opens or closes
         self._streams: dict[str, tuple[StreamOptions, LiveStream]] = {}
+        self._changing: dict[str, threading.Lock] = {}
+        self._opening: set[str] = set()
         self._closed = False
 
     def add(self, options: StreamOptions) -> LiveStream:
         """Begin a stream. Raises ConfigError for a name that is taken, and what its parts raise, leaving nothing."""
+        name = options.name
         with self._lock:
             if self._closed:
                 raise ConfigError("no stream can be added: the streams are being ended")
-            if options.name in self._streams:
-                raise ConfigError(f"there is a stream {options.name!r} already: give another name, or change that one")
+            if name in self._streams or name in self._opening:
+                raise ConfigError(f"there is a stream {name!r} already: give another name, or change that one")
+            self._opening.add(name)
+        try:
             stream = self._begin(options)
-            self._streams[options.name] = (options, stream)
+            self._keep(name, options, stream)
             return stream
+        finally:
+            with self._lock:
+                self._opening.discard(name)
 
     def get(self, name: str) -> LiveStream:
         """A stream by name; KeyError if there is none."""
@@ -73,7 +81,7 @@ class StreamSet:
 
         KeyError for no such stream; what is wrong with the wish is raised, and all stays as it was.
         """
-        with self._lock:
+        with self._alone(name):
             before, stream = self._streams[name]
             after = parse_stream({**before.model_dump(exclude_unset=True), **values, "name": name})
             kept = {"scene", "model", "sinks"}
@@ -83,9 +91,9 @@ class StreamSet:
                 try:
                     fresh = self._begin(after.model_copy(update={"scene": checked}))
                 except RtsegError:
-                    self._streams[name] = (before, self._begin(before))
+                    self._keep(name, before, self._begin(before))
                     raise
-                self._streams[name] = (after, fresh)
+                self._keep(name, after, fresh)
                 return after
             if after.model != before.model:
                 if not isinstance(after.model, str):
@@ -95,14 +103,16 @@ class StreamSet:
                 stream.change(**_scene_of(after).model_dump())
             if after.sinks != before.sinks:
                 self._exchange(stream, before, after)
-            self._streams[name] = (after, stream)
+            self._keep(name, after, stream)
             return after
 
     def remove(self, name: str) -> None:
         """End a stream; KeyError if there is none."""
-        with self._lock:
-            _, stream = self._streams.pop(name)
-        stream.close()
+        with self._alone(name):
+            with self._lock:
+                _, stream = self._streams.pop(name)
+                self._changing.pop(name, None)
+            stream.close()
 
     def close(self) -> None:
         """End all streams, side by side, and give the networks back."""
@@ -117,6 +127,20 @@ class StreamSet:
             thread.join()
         self.networks.close()
 
+    def _alone(self, name: str) -> threading.Lock:
+        """So that a stream is changed by one at a time, while the others may be changed too."""
+        with self._lock:
+            self._streams[name]
+            return self._changing.setdefault(name, threading.Lock())
+
+    def _keep(self, name: str, options: StreamOptions, stream: LiveStream) -> None:
+        with self._lock:
+            if not self._closed:
+                self._streams[name] = (options, stream)
+                return
+        stream.close()
+        raise ConfigError("no stream can begin: the streams are being ended")
+
     def _begin(self, options: StreamOptions) -> LiveStream:
         sinks = {where: sink_options(where) for where in options.sinks}
         scene = _scene_of(options)
@@ -130,20 +154,20 @@ class StreamSet:
             raise
         stream = LiveStream(source, pipeline, {}, name=options.name, rate=options.rate)
         for where, sink in sinks.items():
-            stream.add_sink(_key(where), self._paced(where, sink, stream))
+            stream.add_sink(sink_key(where), self._paced(where, sink, stream))
         return stream
 
     def _paced(self, where: str | SinkOptions, options: SinkOptions, stream: LiveStream) -> Paced:
-        return paced(options, stream.source, name=_key(where), said=stream.said, on_key=self._on_key)
+        return paced(options, stream.source, name=sink_key(where), said=stream.said, on_key=self._on_key)
 
     def _exchange(self, stream: LiveStream, before: StreamOptions, after: StreamOptions) -> None:
         """Sinks that are not there any more end, and new ones begin; the others go on."""
         fresh = {where: sink_options(where) for where in after.sinks if where not in before.sinks}
         for where in before.sinks:
             if where not in after.sinks:
-                stream.remove_sink(_key(where))
+                stream.remove_sink(sink_key(where))
         for where, options in fresh.items():
-            stream.add_sink(_key(where), self._paced(where, options, stream))
+            stream.add_sink(sink_key(where), self._paced(where, options, stream))
 
 
 def open_source(options: StreamOptions) -> Source:
@@ -192,7 +216,7 @@ def _scene_of(options: StreamOptions) -> Scene:
     return Scene(background="blur") if matte else Scene(overlay="all")
 
 
-def _key(where: str | SinkOptions) -> str:
+def sink_key(where: str | SinkOptions) -> str:
     """What a sink is called in a stream: its address without passwords, or the kind of its table and its place."""
     if isinstance(where, str):
         return redact(where)

@@ -17,7 +17,9 @@ from starlette.types import ASGIApp
 
 from rtseg.cards import Card
 from rtseg.errors import RtsegError
+from rtseg.service.feed_routes import add_feeds
 from rtseg.service.fetch import Fetcher
+from rtseg.service.fleet import Streams
 from rtseg.service.guard import Guard, client_of
 from rtseg.service.intake import read_upload
 from rtseg.service.jobs import Answer, Composite, Infer, Job, Segment
@@ -39,6 +41,8 @@ from rtseg.service.schemas import (
     SegmentQuery,
 )
 from rtseg.service.settings import Settings
+from rtseg.service.stream_metrics import StreamCollector
+from rtseg.service.streams import add_streams
 from rtseg.service.work import cards_of, find_model, problem
 from rtseg.service.workers import Workers
 
@@ -47,6 +51,7 @@ class Service:
     """Settings, workers and counters of one running service; `application` is what a server runs.
 
     cards: what the workers have loaded, None for what the settings name. fetcher: in place of the usual one.
+    streams: live streams beside the pictures; they are the service's from now on.
     """
 
     def __init__(
@@ -56,11 +61,15 @@ class Service:
         *,
         cards: Sequence[Card] | None = None,
         fetcher: Fetcher | None = None,
+        streams: Streams | None = None,
     ) -> None:
         self.settings = settings
+        self.streams = streams
         self.cards = cards_of(settings) if cards is None else {card.name: card for card in cards}
         self.workers = workers
         self.metrics = Metrics(lambda: workers.waiting, alive=lambda: workers.alive, restarts=lambda: workers.restarts)
+        if streams is not None:
+            self.metrics.register(StreamCollector(streams.fleet))
         self.fetcher = fetcher or Fetcher(max_bytes=settings.max_bytes, timeout=settings.upload_timeout)
         self.leaving = False
         self.application: ASGIApp = Guard(make_app(self), settings=settings, metrics=self.metrics)
@@ -104,8 +113,10 @@ class Service:
         return Health(status=status if whole else "degraded", workers=alive, restarts=restarts)
 
     def close(self) -> None:
-        """End the workers, when what was taken is finished."""
+        """End the workers, when what was taken is finished, and the streams."""
         self.leaving = True
+        if self.streams is not None:
+            self.streams.close()
         self.workers.close()
 
 
@@ -126,6 +137,9 @@ def make_app(service: Service) -> FastAPI:
     _add_state(app, service)
     _add_inference(app, service)
     _add_v1(app, service)
+    if service.streams is not None:
+        add_streams(app, service.streams, service.settings)
+        add_feeds(app, service.streams, lambda: service.leaving)
     return app
 
 
@@ -137,17 +151,22 @@ def _add_state(app: FastAPI, service: Service) -> None:
 
     @app.get("/ready", tags=["state"], responses={503: REFUSALS[503]})
     async def ready() -> Health:
-        """Models are loaded, and work is taken."""
+        """Models are loaded, and work is taken; degraded while a stream is away, closed to view or has failed."""
         if service.leaving:
             raise busy("the service is leaving")
         if not service.workers.alive:
             raise busy("no worker is alive: one is being started")
-        return service.health("ready")
+        streams = service.streams
+        away = streams is not None and await streams.run(lambda: streams.degraded, seconds=service.settings.timeout)
+        health = service.health("ready")
+        return health.model_copy(update={"status": "degraded"}) if away else health
 
     @app.get("/metrics", tags=["state"], response_class=Response, responses={200: {"content": {MEDIA_TYPE: {}}}})
     async def metrics() -> Response:
         """Counters for Prometheus."""
-        return Response(service.metrics.text(), media_type=None, headers={"Content-Type": MEDIA_TYPE})
+        return Response(
+            await asyncio.to_thread(service.metrics.text), media_type=None, headers={"Content-Type": MEDIA_TYPE}
+        )
 
 
 def _add_inference(app: FastAPI, service: Service) -> None:

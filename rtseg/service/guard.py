@@ -56,8 +56,18 @@ class Guard:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             await self._request(scope, receive, send)
-        else:  # websockets: there are none
+        else:
+            await self._websocket(scope, receive, send)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The same callers as elsewhere; a handshake that is refused is answered with 403."""
+        try:
+            self._check_caller(scope["path"], Headers(scope=scope))
+        except Refusal:
+            await receive()
             await send({"type": "websocket.close", "code": 1008})
+            return
+        await self._app(scope, receive, send)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()

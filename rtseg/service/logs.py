@@ -9,6 +9,8 @@ import time
 import traceback
 from typing import Any, TextIO
 
+from rtseg import places
+
 _PASSWORD = re.compile(r"(?<=://)[^/\s@\"']*@")
 _BEARER = re.compile(
     r"(?i)(\b(?:bearer|basic|token|password|secret|authorization)\b[\"']?[\s:=]+[\"']?(?:(?:bearer|basic)\s+)?)"
@@ -20,11 +22,11 @@ _log = logging.getLogger("rtseg.service")
 
 
 def redact(text: str, *secrets: str | None) -> str:
-    """Without user:password@ of addresses, what follows bearer, token and the like, and the given secrets."""
+    """Without user:password@ of addresses, keys of RTMP, what follows bearer, token and the like, and given secrets."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, _HIDDEN)
-    return _BEARER.sub(rf"\1{_HIDDEN}", _PASSWORD.sub(f"{_HIDDEN}@", text))
+    return _BEARER.sub(rf"\1{_HIDDEN}", _PASSWORD.sub(f"{_HIDDEN}@", places.redact(text)))
 
 
 class JsonLines(logging.Formatter):

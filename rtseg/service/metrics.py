@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -45,6 +46,10 @@ class Metrics:
             ("rtseg_worker_restarts", "Workers that ended and were started anew.", restarts),
         ):
             Gauge(name, text, registry=self._registry).set_function(count)
+
+    def register(self, collector: Collector) -> None:
+        """Further figures, asked for at each reading."""
+        self._registry.register(collector)
 
     def text(self) -> bytes:
         """All of it in Prometheus's text format."""

@@ -10,6 +10,7 @@ from rtseg.errors import (
     EngineError,
     FrameError,
     InferenceTimeout,
+    Overloaded,
     SinkError,
     SourceError,
     SourceTooLarge,
@@ -45,6 +46,8 @@ def refusal_of(error: Exception) -> Refusal:
             return error
         case SourceTooLarge():
             return Refusal(413, str(error))
+        case Overloaded():
+            return busy(str(error))
         case InferenceTimeout():
             return busy("the network took too long: try again")
         case ConfigError() | SourceError() | SinkError() | FrameError():

@@ -127,7 +127,8 @@ class ModelList(BaseModel):
 
 
 class Health(BaseModel):
-    """ok while the process answers with all its workers, degraded with less; ready while it also takes work."""
+    """ok while the process answers with all its workers, degraded with less; ready while it also takes work, and then
+    degraded while a stream is away."""  # fmt: skip
 
     status: Literal["ok", "degraded", "ready"]
     workers: int = Field(description="Those that are alive and have their models.")

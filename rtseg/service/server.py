@@ -112,7 +112,11 @@ def make_server(service: Service) -> Server:
     config = uvicorn.Config(
         service.application,
         http=patience,
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=4096,  # clients say nothing
+        ws_max_queue=4,
+        ws_ping_interval=10.0,
+        ws_ping_timeout=10.0,
         lifespan="off",
         loop="asyncio",
         log_config=None,
