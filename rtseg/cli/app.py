@@ -14,6 +14,7 @@ from rtseg.cli.models import models
 from rtseg.cli.run import run
 from rtseg.cli.segment import segment
 from rtseg.cli.serve import serve
+from rtseg.cli.studio import studio
 from rtseg.cli.train import export, train
 
 app = typer.Typer(
@@ -46,6 +47,7 @@ def _root(
 app.command("run", epilog="Example: rtseg run call.mp4 -o blurred.mp4 --background blur:4")(run)
 app.command("segment", epilog="Example: rtseg segment photos/ -o masks/ --model portrait")(segment)
 app.command("serve", epilog="Example: rtseg serve --model portrait --model road --port 8000")(serve)
+app.command("studio", epilog="Example: rtseg studio --open")(studio)
 app.add_typer(label, name="label")
 app.add_typer(models, name="models")
 app.command("doctor", epilog="Example: rtseg doctor --json")(doctor)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rtseg.cli.options import Providers, Threads, names_of
+
+if TYPE_CHECKING:
+    from rtseg.service.settings import Settings
 
 
 def serve(
@@ -37,13 +41,12 @@ def serve(
     ] = False,
     providers: Providers = None,
     threads: Threads = None,
+    studio: Annotated[
+        bool, typer.Option("--studio", help="Also the studio page at /studio/, and WebRTC in (WHIP) and out (WHEP).")
+    ] = False,
+    cameras: Annotated[int, typer.Option(help="That may come by WebRTC at once.", min=1)] = 8,
 ) -> None:
     """Answer Hugging Face's inference clients, and an API of its own, with segments and composited pictures."""
-    import contextlib
-    import sys
-
-    from rtseg.cli.console import stderr
-    from rtseg.registry import import_target
     from rtseg.service.settings import Settings
 
     names = names_of(providers)
@@ -60,8 +63,21 @@ def serve(
         fetch=fetch,
         providers=None if names is None else tuple(names),
         threads=threads,
+        studio=studio,
+        cameras=cameras,
         **more,
     )
+    run_service(settings)
+
+
+def run_service(settings: Settings, *, started: Callable[[str], None] | None = None) -> None:
+    """Serve until told to leave; started: called with the address once it answers."""
+    import contextlib
+    import sys
+
+    from rtseg.cli.console import stderr
+    from rtseg.registry import import_target
+
     server = import_target("rtseg.service.server:serve", extra="serve")
     from rtseg.service.app import Service
     from rtseg.service.logs import log_requests
@@ -71,9 +87,12 @@ def serve(
     with contextlib.closing(listen(settings)) as sock:
         models = load_models(settings)
         log_requests(sys.stderr, settings.token)
-        address = f"[{host}]" if ":" in host else host
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        address = f"http://{host}:{sock.getsockname()[1]}"
 
-        def started() -> None:
-            stderr().print(f"listening on http://{address}:{sock.getsockname()[1]}", markup=False)
+        def told() -> None:
+            stderr().print(f"listening on {address}", markup=False)
+            if started is not None:
+                started(address)
 
-        server(Service(settings, models), sock, started=started)
+        server(Service(settings, models), sock, started=told)

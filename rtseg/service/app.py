@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from rtseg.errors import RtsegError
+from rtseg.registry import import_target
 from rtseg.service.fetch import Fetcher
 from rtseg.service.guard import Guard
 from rtseg.service.intake import Upload, decode_base64, parse_json, read_upload
@@ -40,6 +41,9 @@ from rtseg.service.settings import Settings
 from rtseg.service.work import Desk, find_model
 from rtseg.service.workers import Models, Workers
 
+if TYPE_CHECKING:
+    from rtseg.service.peers import Peers
+
 T = TypeVar("T")
 B = TypeVar("B", bound=BaseModel)
 
@@ -58,6 +62,7 @@ class Service:
         self.desk = Desk(settings.max_pixels, lambda stage, s: self.metrics.stage.labels(stage).observe(s))
         self.fetcher = fetcher or Fetcher(max_bytes=settings.max_bytes, timeout=settings.upload_timeout)
         self.leaving = False
+        self.peers: Peers | None = None
         self.application: ASGIApp = Guard(make_app(self), settings=settings, metrics=self.metrics)
 
     async def run(self, job: Callable[[Models], T]) -> T:
@@ -110,6 +115,8 @@ def make_app(service: Service) -> FastAPI:
     _add_state(app, service)
     _add_inference(app, service)
     _add_v1(app, service)
+    if service.settings.studio:
+        import_target("rtseg.service.live_routes:add_live", extra="webrtc")(app, service)
     return app
 
 
