@@ -168,6 +168,7 @@ class Control:
             "state": status.state,
             "fps": round(status.fps, 1),
             "latency": {"p50": round(p50, 1), "p95": round(p95, 1), "p99": round(p99, 1)},
+            "encode": None if peer.track is None or peer.track.encode is None else round(peer.track.encode, 1),
             "inference": round(float(np.median(network)), 2) if network else None,
             "dropped": sum(status.counts.values()) + status.left_out + (0 if sink is None else sink.replaced),
             "rung": status.rung,

@@ -112,7 +112,10 @@ class TrackSource:
 
 
 class PictureTrack(MediaStreamTrack):
-    """A track that gives its newest picture to whoever sends it; pictures are left from any thread."""
+    """A track that gives its newest picture to whoever sends it; pictures are left from any thread.
+
+    encode: milliseconds from giving a picture until the next was asked for, which is when it was encoded and sent.
+    """
 
     kind = "video"
 
@@ -121,7 +124,8 @@ class PictureTrack(MediaStreamTrack):
         self._home = asyncio.get_running_loop()
         self._left = asyncio.Event()
         self._newest: av.VideoFrame | None = None
-        self.sent = 0
+        self.encode: float | None = None
+        self._given: float | None = None
 
     def leave(self, picture: av.VideoFrame) -> None:
         """Leave a picture from any thread; one that was not sent yet is replaced."""
@@ -133,10 +137,13 @@ class PictureTrack(MediaStreamTrack):
 
     async def recv(self) -> av.VideoFrame:
         """The newest picture that was not sent yet; raises MediaStreamError at the end."""
+        if self._given is not None:
+            took = (time.monotonic() - self._given) * 1e3
+            self.encode = took if self.encode is None else 0.9 * self.encode + 0.1 * took
         while self.readyState == "live":
             picture, self._newest = self._newest, None
             if picture is not None:
-                self.sent += 1
+                self._given = time.monotonic()
                 return picture
             self._left.clear()
             if self._newest is None:
