@@ -95,10 +95,11 @@ def browser(
 
 @dataclass
 class Studio:
-    """`rtseg studio` in a process."""
+    """`rtseg studio` in a process, with a folder of its own for temporary files."""
 
     process: subprocess.Popen[bytes]
     url: str
+    temporary: Path
 
 
 @contextmanager
@@ -106,15 +107,18 @@ def studio(folder: Path, *arguments: object, port: int = 0) -> Iterator[Studio]:
     """It, once it answers; killed at the end if it is still there."""
     log = folder / f"studio-{time.monotonic_ns()}.log"
     command = [sys.executable, "-m", "rtseg", "studio", "--port", str(port), *map(str, arguments)]
+    temporary = folder / "temporary"
+    temporary.mkdir(exist_ok=True)
     with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder)
+        environment = {**os.environ, "TMPDIR": str(temporary)}
+        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder, env=environment)
     try:
         end = time.monotonic() + 60
         while (found := re.search(r"the studio is at (http://\S+/)studio/", log.read_text())) is None:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < end, log.read_text()
             time.sleep(0.05)
-        yield Studio(process, found[1])
+        yield Studio(process, found[1], temporary)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
