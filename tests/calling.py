@@ -81,7 +81,8 @@ class Caller:
     async def close(self) -> None:
         await self.connection.close()
         if self._reading is not None:
-            await asyncio.wait_for(self._reading, 5)
+            self._reading.cancel()  # of a connection that never stood the track never ends
+            await asyncio.gather(self._reading, return_exceptions=True)
 
 
 async def until(condition: Callable[[], object], *, seconds: float = 10.0) -> None:

@@ -60,9 +60,9 @@ class Session:
 class Peers:
     """Makes sessions from offers and ends them; belongs to one event loop, but for `find_stream`.
 
-    models: options by the names that clients use, the default first. most: cameras at a time. find_stream: streams of
-    others that viewers may ask for by name. Work that blocks (models opened, threads ended, pictures read) is done by
-    a few threads of its own, so that neither the loop nor the encoders wait for it.
+    models: options by the names that clients use, the default first. most: cameras at a time. capacity: of a network,
+    as in `Networks`. find_stream: streams of others that viewers may ask for by name. Work that blocks (models opened,
+    threads ended, pictures read) is done by a few threads of its own, so that neither the loop nor the encoders wait.
     """
 
     def __init__(
@@ -70,13 +70,14 @@ class Peers:
         models: Mapping[str, ModelOptions],
         *,
         most: int = 8,
+        capacity: float | None = 0.85,
         find_stream: Callable[[str], LiveStream | None] = lambda _name: None,
     ) -> None:
         self.models = dict(models)
         self.sessions: dict[str, Session] = {}
         self._most = most
         self._find_stream = find_stream
-        self._networks = Networks()
+        self._networks = Networks(capacity=capacity)
         self._work = ThreadPoolExecutor(4, thread_name_prefix="rtseg-peers")
         self._room = Room(os.cpu_count() or 1)
         self._coming = 0
@@ -112,6 +113,8 @@ class Peers:
         peer, sink = session.peer, session.peer.sink
         assert sink is not None
         await self.off_loop(lambda: stream.add_sink(peer.id, _paced(peer.id, sink)))
+        if peer.id not in self.sessions:  # it left meanwhile
+            await self.off_loop(lambda: stream.remove_sink(peer.id))
         return session, answer
 
     def stream(self, name: str) -> LiveStream | None:
@@ -185,7 +188,20 @@ class Peers:
             rate=_RATE,
             name=f"{session.kind}-{peer.id[:8]}",
         )
-        session.stream = await self.off_loop(opening)
+        coming = asyncio.ensure_future(self.off_loop(opening))
+        try:
+            stream = await asyncio.shield(coming)
+        except asyncio.CancelledError:  # the thread goes on: what it opens is nobody's
+            coming.add_done_callback(self._discard)
+            raise
+        if peer.reason is not None:
+            await self.off_loop(stream.close)
+            raise Refusal(503, f"it ended before it began: {peer.reason}", FULL)
+        session.stream = stream
+
+    def _discard(self, coming: asyncio.Future[LiveStream]) -> None:
+        if not coming.cancelled() and coming.exception() is None:
+            self._work.submit(coming.result().close)
 
     def _options(self, model: str | None) -> ModelOptions:
         name = next(iter(self.models)) if model is None else model
