@@ -10,8 +10,9 @@ import av
 import cv2
 import numpy as np
 import pytest
-from browser import CLIP, Studio, browser, camera_file, chromium, colour_at, studio, until
 from serving import encoded
+
+from benchmarks.browsers import CLIP, Studio, browser, camera_file, chromium, colour_at, studio, until
 
 pytest.importorskip("aiortc", reason="needs the extra webrtc")
 pytest.importorskip("playwright", reason="needs playwright")

@@ -19,8 +19,7 @@ from serving import Running, encoded, picture, running
 
 pytest.importorskip("aiortc", reason="needs the extra webrtc")
 
-from calling import Caller, Camera, until
-
+from benchmarks.callers import Caller, Camera, until
 from rtseg.live.scene import Scene
 from rtseg.sections import ModelOptions
 from rtseg.service import webrtc

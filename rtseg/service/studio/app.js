@@ -13,6 +13,7 @@ const LARGEST_FILE = 20e6;
 const link = new Link();
 const figures = new Figures(document);
 const recorder = new Recorder();
+figures.follow(after);
 const backdrops = new Backdrops($("backdrops"), chooseBackdrop);
 let camera = null; // the stream of the browser's camera
 let picture = null; // a Blob: the picture behind, if it is one

@@ -3,12 +3,22 @@
 const SPAN = 120; // two a second
 
 export class Figures {
-  #points = []; #before = null; #at; #canvas;
+  #points = []; #before = null; #shown = 0; #at; #canvas;
   delay = 0;
 
   constructor(root) {
     this.#at = (name) => root.querySelector(`#f-${name}`);
     this.#canvas = root.querySelector("#chart");
+  }
+
+  /** From the moment a picture's last packet came until it is seen, where the browser says so of each picture. */
+  follow(video) {
+    if (!video.requestVideoFrameCallback) return;
+    const look = (_now, { receiveTime, expectedDisplayTime }) => {
+      if (receiveTime) this.#shown += 0.1 * (expectedDisplayTime - receiveTime - this.#shown);
+      video.requestVideoFrameCallback(look);
+    };
+    video.requestVideoFrameCallback(look);
   }
 
   clear(text) {
@@ -25,8 +35,9 @@ export class Figures {
     const step = this.#before && difference(mine, this.#before);
     this.#before = mine;
     // Everything between the lens and the screen that somebody measures: encoding and sending here, the way there and
-    // back, the server, its encoder, and waiting and decoding here. Half a camera frame comes on top of it.
-    const parts = step && [step.encode, step.pace, mine.rtt * 1000, stats.latency.p50, stats.encode ?? 0, step.play];
+    // back, the server, its encoder, and waiting, decoding and drawing here. What the camera itself takes is not in it.
+    const play = this.#shown || step?.play;
+    const parts = step && [step.encode, step.pace, mine.rtt * 1000, stats.latency.p50, stats.encode ?? 0, play];
     this.delay = parts?.every(Number.isFinite) ? parts.reduce((sum, part) => sum + part, 0) : 0;
     const fps = step?.fps ?? stats.fps;
     this.#set("fps", fps.toFixed(0));

@@ -29,6 +29,7 @@ class Camera(MediaStreamTrack):
         self._began = time.monotonic()
 
     async def recv(self) -> av.VideoFrame:
+        """The next picture, when it is due."""
         if self.readyState != "live":
             raise MediaStreamError
         await asyncio.sleep(max(0.0, self._began + self.sent / self.rate - time.monotonic()))
@@ -54,16 +55,20 @@ class Caller:
         self.channel.on("message", self.messages.append)
 
     def send(self, track: MediaStreamTrack) -> None:
+        """Offer to send a track, and to take one back."""
         self.connection.addTrack(track)
 
     def look(self) -> None:
+        """Offer to take a picture."""
         self.connection.addTransceiver("video", direction="recvonly")
 
     async def offer(self) -> str:
+        """The offer as SDP, with all addresses."""
         await self.connection.setLocalDescription(await self.connection.createOffer())
         return str(self.connection.localDescription.sdp)
 
     async def take(self, answer: str) -> None:
+        """Take the answer, and begin."""
         await self.connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
 
     def _take(self, track: MediaStreamTrack) -> None:
@@ -79,6 +84,7 @@ class Caller:
             self.seen = [*self.seen[-4:], np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)]  # type: ignore[union-attr]
 
     async def close(self) -> None:
+        """End the connection, whatever became of it."""
         await self.connection.close()
         if self._reading is not None:
             self._reading.cancel()  # of a connection that never stood the track never ends

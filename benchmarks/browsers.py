@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
-import pytest
 
 from rtseg.ops.arrays import U8
 
@@ -44,13 +43,21 @@ SAMPLE = """([x, y]) => {
 }"""
 
 
+Draw: TypeAlias = Callable[[U8, int], None]
+
+
 def chromium() -> str | None:
     """Debian's Chromium, or what RTSEG_CHROMIUM names."""
     return os.environ.get("RTSEG_CHROMIUM") or shutil.which("chromium")
 
 
-def camera_file(clip: Path, folder: Path, *, size: tuple[int, int] = (640, 480), frames: int = 90) -> Path:
-    """The beginning of a clip as the raw video that Chromium plays for a camera, again and again."""
+def camera_file(
+    clip: Path, folder: Path, *, size: tuple[int, int] = (640, 480), frames: int = 90, draw: Draw | None = None
+) -> Path:
+    """The beginning of a clip as the raw video that Chromium plays for a camera, again and again.
+
+    draw: writes into the luma of a frame, HxW, given its number.
+    """
     path = folder / "camera.y4m"
     width, height = size
     with av.open(str(clip)) as container, path.open("wb") as file:
@@ -58,8 +65,11 @@ def camera_file(clip: Path, folder: Path, *, size: tuple[int, int] = (640, 480),
         for number, frame in enumerate(container.decode(video=0)):
             if number == frames:
                 break
-            planes = frame.reformat(width=width, height=height, format="yuv420p").to_ndarray()
-            file.write(b"FRAME\n" + np.ascontiguousarray(planes).tobytes())
+            small = frame.reformat(width=width, height=height, format="yuv420p")
+            planes = np.array(small.to_ndarray(), np.uint8)
+            if draw is not None:
+                draw(planes[:height], number)
+            file.write(b"FRAME\n" + planes.tobytes())
     return path
 
 
@@ -68,16 +78,16 @@ def browser(
     folder: Path, *, camera: Path | None, refused: bool = False, flags: tuple[str, ...] = (), **options: Any
 ) -> Iterator[Any]:
     """A page of a Chromium of its own. camera: None for a computer without one. refused: the user says no."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    from playwright.sync_api import sync_playwright
+
     program = chromium()
-    if program is None:
-        pytest.skip("needs Debian's chromium, or RTSEG_CHROMIUM")
+    assert program is not None, "needs Debian's chromium, or RTSEG_CHROMIUM"
     chosen = [*FLAGS, *flags]
     if camera is not None:
         chosen += ["--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={camera}"]
     if not refused:
         chosen.append("--use-fake-ui-for-media-stream")
-    with playwright.sync_playwright() as driver:
+    with sync_playwright() as driver:
         context = driver.chromium.launch_persistent_context(
             str(folder / "profile"),
             executable_path=program,
