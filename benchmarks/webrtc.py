@@ -146,9 +146,9 @@ def glass_to_glass(before: Sequence[tuple[int, float]], after: Sequence[tuple[in
 async def aborted(folder: Path, cycles: int) -> dict[str, Any]:
     """Connections that are cut short at four places, and what the service holds before and after them."""
     with studio(folder, "--model", "portrait", "--cameras", 64) as server:
-        for number in range(24):  # pools of threads at their size, and the model loaded
-            await _cut_short(server, number)
-        await asyncio.sleep(12)
+        for _ in range(6):  # pools of threads at their size, and the model loaded
+            await asyncio.gather(*(_cut_short(server, number) for number in range(12)))
+        await asyncio.sleep(14)
         first = _held(server.process.pid)
         for number in range(cycles):
             await _cut_short(server, number)

@@ -22,6 +22,7 @@ from rtseg.live.paced import Paced
 from rtseg.live.scene import Scene
 from rtseg.live.stream import LiveStream
 from rtseg.sections import ModelOptions
+from rtseg.service.memory import give_back
 from rtseg.service.refusals import Refusal
 from rtseg.service.room import Room
 from rtseg.service.webrtc import Peer
@@ -34,6 +35,8 @@ T = TypeVar("T")
 Kind: TypeAlias = Literal["studio", "whip", "whep"]
 FULL = {"Retry-After": "5"}
 _RATE = 30.0
+_IDLE = 1.0
+"""Seconds after the last peer has left until memory is given back."""
 _TOO_LATE = "the service is leaving"
 
 
@@ -234,6 +237,11 @@ class Peers:
             await self.off_loop(partial(stream.remove_sink, peer.id) if kind == "whep" else stream.close)
         if session.folder is not None:
             await self.off_loop(session.folder.cleanup)
+        asyncio.get_running_loop().call_later(_IDLE, self._rest)
+
+    def _rest(self) -> None:
+        if not self.sessions and not self._closed:
+            self._work.submit(give_back)
 
 
 def full() -> Refusal:

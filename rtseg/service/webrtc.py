@@ -28,7 +28,7 @@ from rtseg.service.tracks import MAX_PIXELS, PictureTrack, TrackSink, TrackSourc
 
 log = logging.getLogger("rtseg.service")
 
-CONNECT = 10.0
+CONNECT = 8.0
 """Seconds from the answer until the connection must stand."""
 SILENCE = 5.0
 """Seconds without a picture, or, of a viewer, without a report, after which a peer is taken for gone."""

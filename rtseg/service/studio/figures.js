@@ -35,11 +35,11 @@ export class Figures {
     const step = this.#before && difference(mine, this.#before);
     this.#before = mine;
     // Everything between the lens and the screen that somebody measures: encoding and sending here, the way there and
-    // back, the server, its encoder, and waiting, decoding and drawing here. What the camera itself takes is not in it.
-    const play = this.#shown || step?.play;
-    const parts = step && [step.encode, step.pace, mine.rtt * 1000, stats.latency.p50, stats.encode ?? 0, play];
+    // back, the server, its encoder, and waiting, decoding and drawing here. The server's receiver knows that a frame is
+    // whole when the next one begins: a frame's time more. What the camera itself takes is not in it.
+    const play = this.#shown || step?.play, fps = step?.fps ?? stats.fps;
+    const parts = step && [step.encode, step.pace, mine.rtt * 1000, 1000 / stats.fps, stats.latency.p50, stats.encode ?? 0, play];
     this.delay = parts?.every(Number.isFinite) ? parts.reduce((sum, part) => sum + part, 0) : 0;
-    const fps = step?.fps ?? stats.fps;
     this.#set("fps", fps.toFixed(0));
     this.#set("delay", this.delay ? this.delay.toFixed(0) : "–", "ms");
     this.#set("rtt", Number.isFinite(mine.rtt) ? (mine.rtt * 1000).toFixed(1) : "–", "ms");
