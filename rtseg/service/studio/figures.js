@@ -49,7 +49,7 @@ export class Figures {
     const size = stats.size ? `${stats.size[0]} × ${stats.size[1]}` : "";
     const saving = stats.rung === "full" ? "" : `, saving time (${stats.rung})`;
     this.#at("more").textContent = `${size} by ${stats.model}; 95 % within ${stats.latency.p95.toFixed(0)} ms in the server${saving}`;
-    this.#points = [...this.#points.slice(1 - SPAN), { fps, delay: this.delay }];
+    if (this.delay) this.#points = [...this.#points.slice(1 - SPAN), { fps, delay: this.delay }];
     this.#draw();
   }
 
