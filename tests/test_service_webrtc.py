@@ -20,8 +20,11 @@ from serving import Running, encoded, picture, running
 pytest.importorskip("aiortc", reason="needs the extra webrtc")
 
 from benchmarks.callers import Caller, Camera, until
+from rtseg.live.opening import open_stream
 from rtseg.live.scene import Scene
+from rtseg.live.stream import LiveStream
 from rtseg.sections import ModelOptions
+from rtseg.service import peers as peers_module
 from rtseg.service import webrtc
 from rtseg.service.control import Control
 from rtseg.service.peers import Peers, Session
@@ -499,5 +502,49 @@ def test_the_loop_answers_while_cameras_come_and_go(service: Running) -> None:
                 slowest = max(slowest, time.monotonic() - began)
             assert offer.result().status_code == 201
             assert slowest < 1.0, "opening a model is nothing for the loop"
+
+    run(main)
+
+
+def test_a_name_is_taken_while_its_sender_is_still_coming() -> None:
+    async def main() -> None:
+        async with open_peers(most=2) as peers, a_caller() as one, a_caller() as other:
+            one.send(Camera())
+            other.send(Camera())
+            offers = await one.offer(), await other.offer()
+            scene = Scene(background=GREEN)
+            results = await asyncio.gather(
+                *(peers.whip("lab", offer, model=None, scene=scene) for offer in offers), return_exceptions=True
+            )
+            refused = [result.status for result in results if isinstance(result, Refusal)]
+            assert refused == [409]
+            assert len(peers.sessions) == 1
+
+    run(main)
+
+
+def test_what_is_still_opened_when_the_service_leaves_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[LiveStream] = []
+    began = threading.Event()
+
+    def slowly(*arguments: Any, **options: Any) -> LiveStream:
+        began.set()
+        time.sleep(0.3)
+        opened.append(open_stream(*arguments, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(peers_module, "open_stream", slowly)
+
+    async def main() -> None:
+        async with a_caller() as caller:
+            async with open_peers() as peers:
+                caller.send(Camera())
+                coming = asyncio.ensure_future(
+                    peers.studio(await caller.offer(), model=None, scene=Scene(background=GREEN))
+                )
+                await asyncio.to_thread(began.wait, 5)
+            with pytest.raises(Refusal, match="ended before it began"):
+                await coming
+            assert opened[0].wait(2)
 
     run(main)

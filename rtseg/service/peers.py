@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -83,7 +84,6 @@ class Peers:
         self._networks = Networks(capacity=capacity)
         self._work = ThreadPoolExecutor(4, thread_name_prefix="rtseg-peers")
         self._room = Room(os.cpu_count() or 1)
-        self._coming = 0
         self._closed = False
 
     async def off_loop(self, work: Callable[[], T]) -> T:
@@ -101,7 +101,8 @@ class Peers:
 
     async def whip(self, name: str, sdp: str, *, model: str | None, scene: Scene) -> tuple[Session, str]:
         """A camera that comes, under a name for viewers. Raises Refusal, 409 where the name is taken."""
-        if self.stream(name) is not None:
+        taken = any(session.kind == "whip" and session.name == name for session in self.sessions.values())
+        if taken or self._find_stream(name) is not None:
             raise Refusal(409, f"somebody else sends as {name!r}: use another name, or end that session first")
         return await self._camera("whip", name, sdp, model, scene)
 
@@ -145,14 +146,11 @@ class Peers:
     ) -> tuple[Session, str]:
         options = self._options(model)
         self._check_room(cameras=True)
-        self._coming += 1
-        try:
-            session = Session(self._peer(), kind, name)
-            prepare(session)
-            answer = await self._taken(session, sdp, sends=kind == "studio", receives=True, open_with=(options, scene))
-        finally:
-            self._coming -= 1
-        return session, answer
+        session = Session(self._peer(), kind, name)
+        prepare(session)
+        return session, await self._taken(
+            session, sdp, sends=kind == "studio", receives=True, open_with=(options, scene)
+        )
 
     async def _taken(
         self,
@@ -195,16 +193,12 @@ class Peers:
         try:
             stream = await asyncio.shield(coming)
         except asyncio.CancelledError:  # the thread goes on: what it opens is nobody's
-            coming.add_done_callback(self._discard)
+            coming.add_done_callback(_discard)
             raise
         if peer.reason is not None:
-            await self.off_loop(stream.close)
+            await asyncio.to_thread(stream.close)
             raise Refusal(503, f"it ended before it began: {peer.reason}", FULL)
         session.stream = stream
-
-    def _discard(self, coming: asyncio.Future[LiveStream]) -> None:
-        if not coming.cancelled() and coming.exception() is None:
-            self._work.submit(coming.result().close)
 
     def _options(self, model: str | None) -> ModelOptions:
         name = next(iter(self.models)) if model is None else model
@@ -218,7 +212,7 @@ class Peers:
     def _check_room(self, *, cameras: bool) -> None:
         if self._closed:
             raise Refusal(503, _TOO_LATE, FULL)
-        here = sum(session.kind != "whep" for session in self.sessions.values()) + self._coming
+        here = sum(session.kind != "whep" for session in self.sessions.values())
         viewers = len(self.sessions) - here
         if (here if cameras else viewers) >= self._most or self._room.full(time.monotonic(), here):
             raise full()
@@ -242,6 +236,11 @@ class Peers:
     def _rest(self) -> None:
         if not self.sessions and not self._closed:
             self._work.submit(give_back)
+
+
+def _discard(coming: asyncio.Future[LiveStream]) -> None:
+    if not coming.cancelled() and coming.exception() is None:
+        threading.Thread(target=coming.result().close, name="rtseg-discard", daemon=True).start()
 
 
 def full() -> Refusal:

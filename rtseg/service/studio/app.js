@@ -155,7 +155,10 @@ async function askForToken() {
 link.addEventListener("state", ({ detail }) => {
   const { state: now, text, seconds } = detail;
   const words = text && seconds ? `${text}. Trying again in ${seconds} s` : text;
-  if (now !== "live") sentPicture = false;
+  if (now !== "live") {
+    sentPicture = false;
+    recorder.stop(); // what was recorded until now is saved
+  }
   if (now === "idle") state("idle", "Ready");
   else if (now === "connecting") state("connecting", words);
   else if (now === "live") live();
@@ -325,6 +328,9 @@ $("model").onchange = () => {
 for (const id of ["camera", "size"]) {
   $(id).onchange = () => camera && useCamera().catch((error) => fail(error.title ?? "The camera did not start", error.message));
 }
+navigator.mediaDevices?.addEventListener("devicechange", () => {
+  if (camera) listCameras($("camera"), camera.getVideoTracks()[0].getSettings().deviceId);
+});
 $("file").onchange = () => takeFile($("file").files[0]);
 $("controls").onsubmit = (event) => event.preventDefault();
 
