@@ -55,6 +55,7 @@ CONFINED = {
     "onnxruntime": {"inference", "doctor"},
     "av": {"sources", "sinks", "service", "bench"},  # bench: the floor is PyAV without any of rtseg
     "torch": {"train"},
+    "aiortc": {"service"},
     "typer": {"cli"},
     "ray": {"live"},
 }

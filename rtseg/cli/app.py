@@ -16,6 +16,7 @@ from rtseg.cli.models import models
 from rtseg.cli.run import run
 from rtseg.cli.segment import segment
 from rtseg.cli.serve import serve
+from rtseg.cli.studio import studio
 from rtseg.cli.train import export, train
 
 app = typer.Typer(
@@ -51,6 +52,7 @@ app.command("webcam", epilog="Example: rtseg webcam --background office.jpg")(we
 app.command("streams", epilog="Example: rtseg streams streams.toml")(streams)
 app.command("segment", epilog="Example: rtseg segment photos/ -o masks/ --model portrait")(segment)
 app.command("serve", epilog="Example: rtseg serve --model portrait --model road --port 8000")(serve)
+app.command("studio", epilog="Example: rtseg studio --open")(studio)
 app.add_typer(label, name="label")
 app.add_typer(models, name="models")
 app.command("cameras", epilog="Example: rtseg cameras --json")(cameras)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +12,7 @@ from rtseg.cli.options import Providers, Threads, names_of
 
 if TYPE_CHECKING:
     from rtseg.service.fleet import Streams
+    from rtseg.service.settings import Settings
 
 
 def serve(
@@ -70,13 +71,12 @@ def serve(
     ] = None,
     providers: Providers = None,
     threads: Threads = None,
+    studio: Annotated[
+        bool, typer.Option("--studio", help="Also the studio page at /studio/, and WebRTC in (WHIP) and out (WHEP).")
+    ] = False,
+    cameras: Annotated[int, typer.Option(help="That may come by WebRTC at once.", min=1)] = 8,
 ) -> None:
     """Answer Hugging Face's inference clients, and an API of its own, with pictures; run live streams beside them."""
-    import contextlib
-    import sys
-
-    from rtseg.cli.console import stderr
-    from rtseg.registry import import_target
     from rtseg.service.settings import Settings
 
     names = names_of(providers)
@@ -93,8 +93,32 @@ def serve(
         fetch=fetch,
         providers=None if names is None else tuple(names),
         threads=threads,
+        studio=studio,
+        cameras=cameras,
         **more,
     )
+
+    def live() -> Streams:
+        return _open_streams(
+            streams, settings.models, allow_adding, allow_sources or (), allow_sinks or (), backgrounds or ()
+        )
+
+    run_service(settings, open_streams=live if streams is not None or allow_adding else None)
+
+
+def run_service(
+    settings: Settings,
+    *,
+    started: Callable[[str], None] | None = None,
+    open_streams: Callable[[], Streams] | None = None,
+) -> None:
+    """Serve until told to leave; started: called with the address once it answers. open_streams: gives live streams."""
+    import contextlib
+    import sys
+
+    from rtseg.cli.console import stderr
+    from rtseg.registry import import_target
+
     server = import_target("rtseg.service.server:serve", extra="serve")
     from rtseg.service.app import Service
     from rtseg.service.logs import log_requests
@@ -105,17 +129,16 @@ def serve(
     with contextlib.closing(listen(settings)) as sock:
         cards = list(cards_of(settings).values())
         log_requests(sys.stderr, settings.token)
-        live = None
-        if streams is not None or allow_adding:
-            live = _open_streams(
-                streams, settings.models, allow_adding, allow_sources or (), allow_sinks or (), backgrounds or ()
-            )
-        address = f"[{host}]" if ":" in host else host
+        live = None if open_streams is None else open_streams()
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        address = f"http://{host}:{sock.getsockname()[1]}"
 
-        def started() -> None:
-            stderr().print(f"listening on http://{address}:{sock.getsockname()[1]}", markup=False)
+        def told() -> None:
+            stderr().print(f"listening on {address}", markup=False)
+            if started is not None:
+                started(address)
 
-        server(Service(settings, Workers(settings), cards=cards, streams=live), sock, started=started)
+        server(Service(settings, Workers(settings), cards=cards, streams=live), sock, started=told)
 
 
 def _open_streams(

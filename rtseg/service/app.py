@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from rtseg.cards import Card
 from rtseg.errors import RtsegError
+from rtseg.registry import import_target
 from rtseg.service.feed_routes import add_feeds
 from rtseg.service.fetch import Fetcher
 from rtseg.service.fleet import Streams
@@ -46,6 +47,9 @@ from rtseg.service.streams import add_streams
 from rtseg.service.work import cards_of, find_model, problem
 from rtseg.service.workers import Workers
 
+if TYPE_CHECKING:
+    from rtseg.service.peers import Peers
+
 
 class Service:
     """Settings, workers and counters of one running service; `application` is what a server runs.
@@ -72,6 +76,7 @@ class Service:
             self.metrics.register(StreamCollector(streams.fleet))
         self.fetcher = fetcher or Fetcher(max_bytes=settings.max_bytes, timeout=settings.upload_timeout)
         self.leaving = False
+        self.peers: Peers | None = None
         self.application: ASGIApp = Guard(make_app(self), settings=settings, metrics=self.metrics)
 
     async def respond(self, request: Request, job: Job) -> Response:
@@ -140,6 +145,8 @@ def make_app(service: Service) -> FastAPI:
     if service.streams is not None:
         add_streams(app, service.streams, service.settings)
         add_feeds(app, service.streams, lambda: service.leaving)
+    if service.settings.studio:
+        import_target("rtseg.service.live_routes:add_live", extra="webrtc")(app, service)
     return app
 
 

@@ -102,6 +102,8 @@ class Server(uvicorn.Server):
         """Take nothing more, finish the rest."""
         self.service.leaving = True
         _log.info("leaving: finishing what was taken")
+        if self.service.peers is not None:
+            await self.service.peers.close()
         await super().shutdown(sockets)
 
 

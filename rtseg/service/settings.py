@@ -17,7 +17,8 @@ class Settings:
     `Authorization: Bearer TOKEN`; None only on a loopback address. workers: processes, a picture at a time each;
     queue: requests that wait (all others are answered 503 at once). max_bytes, max_pixels: of a picture, before it is
     decoded. timeout: seconds from a request's last byte to its answer; upload_timeout: seconds for its bytes, and for
-    its headers. fetch: whether pictures are fetched from public addresses.
+    its headers. fetch: whether pictures are fetched from public addresses. studio: whether there is the studio
+    page, with WebRTC in and out. cameras: that may come by WebRTC at once, at most; fewer where there is no room.
 
     Raises ConfigError for values that cannot be served.
     """
@@ -35,6 +36,8 @@ class Settings:
     fetch: bool = False
     providers: tuple[str, ...] | None = None
     threads: int | None = None
+    studio: bool = False
+    cameras: int = 8
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -46,7 +49,7 @@ class Settings:
             )
         if self.token is not None and (len(self.token) < 16 or not self.token.isascii() or " " in self.token):
             raise ConfigError("a token must be 16 or more ASCII characters without spaces: try `openssl rand -hex 24`")
-        for name, least in (("workers", 1), ("queue", 0), ("max_bytes", 1), ("max_pixels", 1)):
+        for name, least in (("workers", 1), ("queue", 0), ("max_bytes", 1), ("max_pixels", 1), ("cameras", 1)):
             if (value := getattr(self, name)) < least:
                 raise ConfigError(f"{name} must be {least} or more, not {value}")
         for name in ("timeout", "upload_timeout"):
