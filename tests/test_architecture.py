@@ -40,7 +40,7 @@ LAYERS: list[set[str]] = [
     {"options", "build"},
     {"streams"},
     {"live"},
-    {"api", "segmenting", "doctor"},
+    {"api", "generators", "segmenting", "doctor"},
     {"service", "train", "evaluate", "labels", "bench"},
     {"cli"},
 ]
