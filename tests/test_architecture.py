@@ -41,7 +41,7 @@ LAYERS: list[set[str]] = [
     {"streams"},
     {"live"},
     {"api", "generators", "segmenting", "doctor"},
-    {"service", "train", "evaluate", "labels", "bench"},
+    {"service", "train", "evaluate", "labels", "bench", "gstreamer"},
     {"cli"},
 ]
 """Lowest first. A module may import from lower layers, from its own folder's shared parts, and from nothing else.
