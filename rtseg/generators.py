@@ -64,7 +64,8 @@ def stream(
     is four frames ahead at most, then waits, and every frame comes. Of a live source it keeps the newest frame only: a
     slow loop sees fewer frames and never older ones. policy: "block" or "latest" in place of what the source is.
 
-    Leaving the loop, `close()`, and an error give source, reader and network back before they return. Wrong options
+    Leaving the loop, `close()`, and an error give source, reader and network back before they return; a source that
+    waits for its network in a thread of its own ends it at its next packet or time-out. Wrong options
     raise ConfigError at the call; the model and the input are opened by the first turn of the loop, and errors of
     these, of the source and of the pipeline are raised there, after the frames before them.
     """

@@ -1,7 +1,7 @@
 """Plays a pipeline of GStreamer with the element in it; run by the system's Python, which has GStreamer's bindings.
 
 arguments: the pipeline, with an `appsink name=out`, and a JSON list of what to set before which picture:
-[[2, "background", "#ff0000"], ...]. Prints a line of JSON: pts and the mean of each plane of every picture, messages,
+[[2, "background", "#ff0000"], [5, "fault", 0], ...], where "fault" breaks the segmenter. Prints a line of JSON: pts and the mean of each plane of every picture, messages,
 the latency, and how far memory grew between the pictures 200 and the last.
 """
 
@@ -27,7 +27,10 @@ def main(description: str, changes: list[list[Any]]) -> dict[str, Any]:
     try:
         while True:
             for name, value in [change[1:] for change in changes if change[0] == len(pictures)]:
-                element.set_property(name, value)
+                if name == "fault":
+                    element.look._pipeline._network.pipeline.segmenter = Broken()
+                else:
+                    element.set_property(name, value)
             sample = out.emit("try-pull-sample", 20 * Gst.SECOND)
             if sample is None:
                 break
@@ -45,6 +48,18 @@ def main(description: str, changes: list[list[Any]]) -> dict[str, Any]:
         pipeline.set_state(Gst.State.NULL)
     grown = resident() - memory if memory else 0
     return {"pictures": pictures, "messages": messages, "latency": latency, "grown": grown}
+
+
+class Broken:
+    """A segmenter with a bug."""
+
+    names = ("person",)
+
+    def __call__(self, _frame: Any) -> Any:
+        raise ZeroDivisionError("a bug")
+
+    def reset(self) -> None:
+        pass
 
 
 def means(sample: Any) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -282,3 +283,33 @@ def test_the_pipelines_of_the_documentation_play(environment: Mapping[str, str],
     assert {path.name for path in tmp_path.iterdir()} == {"in.mp4", "blurred.mp4", "road.y4m"}
     with av.open(str(tmp_path / "blurred.mp4")) as container:
         assert len(list(container.decode(video=0))) == 5
+
+
+def test_what_is_late_already_is_dropped_where_the_sink_says_so(environment: Mapping[str, str]) -> None:
+    source = "videotestsrc num-buffers=100 ! video/x-raw,format=I420,width=320,height=240,framerate=5000/1"
+    for qos in (True, False):
+        played = play(
+            environment, f"{source} ! rtseg name=it qos={str(qos).lower()} ! appsink name=out sync=true qos=true"
+        )
+        assert (len(played["pictures"]) < 100) is qos
+
+
+def test_nothing_of_gstreamer_is_alive_at_the_end(environment: Mapping[str, str]) -> None:
+    """Buffers above all, which frames hold: GStreamer's own tracer counts what was not given back."""
+    tracing = {**environment, "GST_TRACERS": "leaks", "GST_DEBUG": "GST_TRACER:7", "GST_DEBUG_NO_COLOR": "1"}
+    said = launch(tracing, f"-q {bars(20, pattern='ball')} ! rtseg ! fakesink")
+    assert "GST_TRACER" in said
+    assert re.findall(r"object-alive, type-name=\(string\)(\w+)", said) == []
+
+
+def test_after_a_fault_cards_leave_and_not_the_room(environment: Mapping[str, str]) -> None:
+    played = play(
+        environment,
+        f"{bars(12, pattern='red')} ! rtseg name=it background=#00ff00 ! appsink name=out sync=false max-buffers=1",
+        [[3, "fault", 0]],
+    )
+    chroma = [tuple(round(level) for level in picture[2:]) for picture in played["pictures"]]
+    green, card = chroma[0], (128, 128)
+    assert set(chroma) == {green, card}
+    assert chroma[-1] == card
+    assert played["messages"] == [["warning", "no mask, so nothing is shown: a bug"]]

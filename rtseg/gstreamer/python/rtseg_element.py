@@ -6,6 +6,7 @@ starts, since each scan of plug-ins loads this file.
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from typing import Any
@@ -44,7 +45,7 @@ def _wish(kind: type, name: str, default: object, blurb: str, **limits: object) 
     )
 
 
-class Rtseg(GstBase.BaseTransform):  # type: ignore[misc]
+class Rtseg(GstVideo.VideoFilter):  # type: ignore[misc]
     """Segments video and composites it, in its own planes: I420 and NV12 go through as they are.
 
     What comes is mapped, not copied; the composite is copied once, into a buffer of the pool downstream.
@@ -80,7 +81,7 @@ class Rtseg(GstBase.BaseTransform):  # type: ignore[misc]
     _colour: Any = None
     _latency = 0
     _told: str | None = None
-    _probed = False
+    _probe = 0
 
     def want(self, name: str, value: object) -> None:
         """A property was set, by any thread; while it plays, what cannot be is a warning and changes nothing."""
@@ -98,10 +99,6 @@ class Rtseg(GstBase.BaseTransform):  # type: ignore[misc]
 
     def do_start(self) -> bool:
         """Open the model and what the properties name."""
-        self.set_qos_enabled(True)
-        if not self._probed:
-            self.srcpad.add_probe(Gst.PadProbeType.QUERY_UPSTREAM | Gst.PadProbeType.PULL, self._answer)
-            self._probed = True
         try:
             from rtseg.errors import RtsegError
             from rtseg.gstreamer.look import Look, Wishes
@@ -117,6 +114,7 @@ class Rtseg(GstBase.BaseTransform):  # type: ignore[misc]
             return self._fail(str(error))
         except Exception as error:
             return self._fail(f"{type(error).__name__}: {error}")
+        self._probe = self.srcpad.add_probe(Gst.PadProbeType.QUERY_UPSTREAM | Gst.PadProbeType.PULL, self._answer)
         return True
 
     def do_stop(self) -> bool:
@@ -124,6 +122,9 @@ class Rtseg(GstBase.BaseTransform):  # type: ignore[misc]
         look, self.look, self.layout, self._told = self.look, None, None, None
         if look is not None:
             look.close()
+            del look
+            gc.collect()  # frames that stand in circles hold buffers of a pool that wants to end
+        self.srcpad.remove_probe(self._probe)
         return True
 
     def do_set_caps(self, caps: Gst.Caps, _out: Gst.Caps) -> bool:
@@ -146,12 +147,6 @@ class Rtseg(GstBase.BaseTransform):  # type: ignore[misc]
     ) -> tuple[bool, int]:
         """What goes out has no padding but GStreamer's own, whatever comes in."""
         return True, GstVideo.VideoInfo.new_from_caps(other).size
-
-    def do_propose_allocation(self, decided: Gst.Query | None, query: Gst.Query) -> bool:
-        """Decoders may keep the padding of their lines: they need not copy for us."""
-        done: bool = GstBase.BaseTransform.do_propose_allocation(self, decided, query)
-        query.add_allocation_meta(GstVideo.video_meta_api_get_type(), None)
-        return done
 
     def do_transform(self, taken: Gst.Buffer, given: Gst.Buffer) -> Gst.FlowReturn:
         """One frame; an error ends the stream before its buffer has left."""
