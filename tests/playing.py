@@ -1,8 +1,9 @@
 """Plays a pipeline of GStreamer with the element in it; run by the system's Python, which has GStreamer's bindings.
 
 arguments: the pipeline, with an `appsink name=out`, and a JSON list of what to set before which picture:
-[[2, "background", "#ff0000"], [5, "fault", 0], ...], where "fault" breaks the segmenter. Prints a line of JSON: pts and the mean of each plane of every picture, messages,
-the latency, and how far memory grew between the pictures 200 and the last.
+[[2, "background", "#ff0000"], [5, "fault", 0], ...], where "fault" breaks the segmenter. Prints a line of JSON: pts and
+the mean of each plane of every picture, messages, the latency, and how far memory grew between the pictures 200 and the
+last.
 """
 
 import json
