@@ -313,3 +313,19 @@ def test_after_a_fault_cards_leave_and_not_the_room(environment: Mapping[str, st
     assert set(chroma) == {green, card}
     assert chroma[-1] == card
     assert played["messages"] == [["warning", "no mask, so nothing is shown: a bug"]]
+
+
+def test_the_size_may_change_on_the_way(environment: Mapping[str, str]) -> None:
+    parts = " ".join(f"{bars(3, size=size)} ! one." for size in ((64, 48), (81, 61), (64, 48)))
+    played = play(
+        environment, f"concat name=one ! rtseg name=it background=#ff0000 ! appsink name=out sync=false {parts}"
+    )
+    assert [[round(level) for level in picture[2:]] for picture in played["pictures"]] == [[90, 240]] * 9
+    assert played["messages"] == []
+
+
+def test_a_python_without_rtseg_is_told_which_and_what_to_do(environment: Mapping[str, str]) -> None:
+    bare = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
+    said = launch(bare, f"{bars()} ! rtseg ! fakesink", ends=1)
+    (line,) = [line for line in said.splitlines() if line.startswith("ERROR: from element")]
+    assert re.search(r"GStreamer's Python 3\.\d+ cannot import rtseg: .*eval", line)
