@@ -1,8 +1,8 @@
 """Real-time video segmentation.
 
-`run` takes a file all the way, `load_pipeline` is for frames of one's own, `segment` for single pictures. Everything
-else that is public stands in `__all__` and is imported when it is first used, so that `import rtseg` costs next to
-nothing.
+`run` takes a file all the way, `stream` is for loops of one's own, `load_pipeline` for frames of one's own, `segment`
+for single pictures. Everything else that is public stands in `__all__` and is imported when it is first used, so that
+`import rtseg` costs next to nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         SinkError,
         SourceError,
     )
+    from rtseg.generators import astream, stream
     from rtseg.pipeline import Pipeline
     from rtseg.segmenting import ImageSegmenter, segment
     from rtseg.segments import ImageSegment, Segments, as_coco, as_label_map
@@ -95,15 +96,17 @@ __all__ = [
     "StreamInfo",
     "as_coco",
     "as_label_map",
+    "astream",
     "load_pipeline",
     "masks_of",
     "parse_config",
     "read_config",
     "run",
     "segment",
+    "stream",
 ]
 
-_MODULES = ("errors", "stats", "types", "pipeline", "config", "api", "segments", "segmenting")
+_MODULES = ("errors", "stats", "types", "pipeline", "config", "api", "generators", "segments", "segmenting")
 """Where the names of `__all__` are, cheapest import first."""
 
 

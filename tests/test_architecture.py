@@ -41,9 +41,9 @@ LAYERS: list[set[str]] = [
     {"options", "build", "exact"},
     {"streams"},
     {"live"},
-    {"api", "segmenting", "doctor"},
+    {"api", "generators", "segmenting", "doctor"},
     {"stills"},
-    {"service", "train", "evaluate", "labels", "bench"},
+    {"service", "train", "evaluate", "labels", "bench", "gstreamer"},
     {"cli"},
 ]
 """Lowest first. A module may import from lower layers, from its own folder's shared parts, and from nothing else.

@@ -11,7 +11,8 @@ SURFACE = """
     Analyzer Blur Clear Colour Config ConfigError DependencyMissing Effect EngineError Filter Frame FrameError
     ImageSegment ImageSegmenter Instances Keep Layer ModelError Observation Output Panoptic Picture Pipeline Regions
     RtsegError Segmentation Segmenter Segments Semantic Sink SinkError Size Solid Source SourceError StageTimes Stats
-    StreamInfo as_coco as_label_map load_pipeline masks_of parse_config read_config run segment
+    StreamInfo as_coco as_label_map astream load_pipeline masks_of parse_config read_config run segment
+    stream
 """
 PUBLIC = SURFACE.split()
 
@@ -56,3 +57,7 @@ def test_keyword_arguments_are_those_of_the_command_line() -> None:
     assert set(wanted) <= set(given)
     assert {p.kind for name, p in given.items() if name not in ("input", "output")} == {inspect.Parameter.KEYWORD_ONLY}
     assert set(inspect.signature(rtseg.load_pipeline).parameters) <= set(wanted)
+    for generator in (rtseg.stream, rtseg.astream):
+        looped = set(inspect.signature(generator).parameters)
+        assert set(wanted) - looped == {"output", "codec", "masks", "records"}
+        assert looped - set(wanted) == {"policy"}

@@ -10,6 +10,7 @@ from rtseg.cli.console import log_to_stderr
 from rtseg.cli.demo import demo
 from rtseg.cli.doctor import doctor
 from rtseg.cli.evaluate import evaluate
+from rtseg.cli.gstreamer import gstreamer
 from rtseg.cli.label import label
 from rtseg.cli.live import stream, streams, webcam
 from rtseg.cli.models import models
@@ -62,3 +63,4 @@ app.command("demo", epilog="Example: rtseg demo -o out/")(demo)
 app.command("eval", epilog="Example: rtseg eval --model portrait --model selfie-landscape --data photos/")(evaluate)
 app.command("train", epilog="Example: rtseg train recipe.toml -o runs/mine")(train)
 app.add_typer(export, name="export")
+app.command("gstreamer", epilog="Example: rtseg gstreamer")(gstreamer)
