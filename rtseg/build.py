@@ -23,6 +23,7 @@ from rtseg.adaptive import Adaptive
 from rtseg.cards import Card
 from rtseg.config import (
     BackgroundEffect,
+    CameraSource,
     Config,
     DicomSource,
     EffectOptions,
@@ -37,10 +38,12 @@ from rtseg.config import (
     Plugin,
     RecordSink,
     RefineFilter,
+    ScreenSource,
     SinkOptions,
     SmoothFilter,
     SourceOptions,
     StreamSink,
+    StreamSource,
     VideoSink,
     VideoSource,
     VirtualCameraSink,
@@ -155,11 +158,12 @@ def build_pipeline(
     card: Card | None = None,
     pictures: bool = True,
     engine: BoundEngine | None = None,
-    hold: int = 5,
+    hold: int | None = None,
 ) -> Pipeline:
     """The pipeline alone, for those who have frames of their own; without `pictures` no effect is the default.
 
-    engine: in place of one of its own, such as a stream's of a `Scheduler`, for the same card. hold: as in `Pipeline`.
+    engine: in place of one of its own, such as a stream's of a `Scheduler`, for the same card. hold: as in `Pipeline`;
+    None for 5, and for 0 where a mask of an earlier frame would be that of another picture, or show a room.
     """
     card = with_prompts(store.find_card(config.model.name) if card is None else card, config.model)
     alone = isinstance(config.source, ImageSource | DicomSource | NiftiSource)  # neighbouring slices are no motion
@@ -177,8 +181,13 @@ def build_pipeline(
         analyzers=[_make("analyzer", a) for a in config.analyzers],
         effects=made,
         adaptive=Adaptive() if config.model.adaptive else None,
-        hold=0 if alone else hold,  # the mask of another picture is none of this one
+        hold=(0 if alone or _is_live(config.source) else 5) if hold is None else hold,
     )
+
+
+def _is_live(source: SourceOptions | None) -> bool:
+    """Whether somebody may be standing before it now."""
+    return isinstance(source, StreamSource | CameraSource | ScreenSource) or bool(getattr(source, "live", False))
 
 
 def is_matte(card: Card) -> bool:

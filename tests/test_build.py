@@ -212,11 +212,14 @@ def painted(paint: str) -> list[int]:
 def test_a_picture_that_fails_shows_nobody_in_the_mask_of_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stream holds its last mask for a moment; pictures that have nothing to do with each other must not."""
+    """A file holds its last mask for a moment; pictures that have nothing to do with each other must not, and a live
+    stream would show the room where somebody was."""  # fmt: skip
     portrait_photo(tmp_path / "a.png", size=(120, 90))
     sources: list[dict[str, Any]] = [{"type": "images", "paths": [str(tmp_path / "a.png")]}]
     sources.append({"type": "synthetic", "graph": "testsrc2=size=120x90:rate=5"})
-    for source, shown in zip(sources, (0, 255), strict=True):
+    sources.append({"type": "synthetic", "graph": "testsrc2=size=120x90:rate=5", "live": True})
+    sources.append({"type": "camera"})
+    for source, shown in zip(sources, (0, 255, 0, 0), strict=True):
         pipeline = build_pipeline(parse_config({"source": source}), pictures=False)
         frame = Frame.from_bgr(as_u8(cv2.imread(str(tmp_path / "a.png"))))
         assert pipeline(frame).segmentation.segments()[0]["mask"].max() == 255
