@@ -1,0 +1,1 @@
+"""What a road scene means: where the camera looks, lanes, obstacles, events."""
