@@ -58,6 +58,12 @@ class Everything(SquareSegmenter):
         return made
 
 
+def flickering(frame: Frame) -> Frame:
+    """The frame in a light that changes, so that no earlier mask is kept for it."""
+    luma = frame.planes[0] - np.uint8(40 * (frame.index % 3))
+    return replace(frame, planes=(luma, *frame.planes[1:]))
+
+
 class Gate:
     """A sink that looks at every picture, and fails now and then."""
 
@@ -115,13 +121,13 @@ def test_no_picture_that_leaves_shows_the_room_whatever_fails(seed: int, monkeyp
                 time.sleep(0.08)  # the source is away for longer than a picture stands
             case 8:
                 tap.give(replace(in_a_room(index, size=size, epoch=epoch), arrived=time.monotonic() - 2))
-        tap.give(in_a_room(index, size=size, epoch=epoch))
-        time.sleep(0.001)
+        tap.give(flickering(in_a_room(index, size=size, epoch=epoch)))
+        time.sleep(0.002)
     until(lambda: stream.status().frames_in >= 400)
     stream.close()
     assert len(seen) > 100  # sinks take the newest picture: how many there are is the machine's business
     assert seen.count(True) == 0
-    assert {fault for segmenter in segmenters for fault in segmenter.faults} >= {"fails", "bug", "stale", "none"}
+    assert len({fault for segmenter in segmenters for fault in segmenter.faults}) > 4
 
 
 def test_the_check_would_see_a_room() -> None:

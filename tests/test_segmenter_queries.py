@@ -20,7 +20,7 @@ from rtseg.errors import InferenceFailed, ModelRejected
 from rtseg.ops.arrays import F32
 from rtseg.results import Instances, Panoptic, Semantic, masks_of
 from rtseg.segmenters.queries import QuerySegmenter
-from rtseg.types import Frame, Segmenter, Solid
+from rtseg.types import Frame, Segmenter, Tints
 
 FRAME = Frame.from_rgb(np.full((36, 64, 3), 90, np.uint8), index=3, pts=5)
 NAMES = ("person", "car", "sky")
@@ -116,10 +116,12 @@ def test_the_overlay_tints_what_is_there() -> None:
     layers = Overlay(names=("person", "sky"), palette={"person": "#ff0000", "sky": "#0000ff"}, legend=False)(
         FRAME, result, ()
     )
-    assert [layer.paint for layer in layers] == [Solid((255, 0, 0)), Solid((0, 0, 255))]
-    alpha = layers[1].alpha
-    assert isinstance(alpha, np.ndarray)
-    assert (alpha[0] > 0).tolist() == [False] * 5 + [True] * 3
+    (layer,) = layers
+    assert isinstance(layer.paint, Tints)
+    assert isinstance(layer.alpha, np.ndarray)
+    red, blue = 76, 29  # luma in BT.601
+    tinted = [int(luma) if alpha else 0 for luma, alpha in zip(layer.paint.planes[0][0], layer.alpha[0], strict=True)]
+    assert tinted == [red] * 3 + [0] * 2 + [blue] * 3
 
 
 @pytest.mark.parametrize("task", ["semantic", "instance", "panoptic"])
