@@ -256,7 +256,7 @@ def test_a_camera_that_is_pulled_out_is_waited_for(monkeypatch: pytest.MonkeyPat
     assert frame.size == (160, 120)
     reasons = [change.reason for change in changes if change.state is LinkState.LOST][:3]
     assert reasons[0] == "the stream ended"
-    assert reasons[1].startswith("camera 0 is not there: plugged in are none")
+    assert reasons[1].startswith("camera 0 is not there: none is plugged in")
 
 
 def test_a_number_that_there_is_not_names_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,12 +78,9 @@ def webcam(
     quiet: Quiet = False,
 ) -> None:
     """Blur what is behind you in every call: the first camera to a virtual camera, else to a window, else to a page."""
-    from rtseg.cli.console import stderr
-
     outputs = to or [_usual_output()]
-    if not quiet and not to:
-        stderr().print(_where(outputs[0]), markup=False)
-    _run(_options(camera, outputs, background, overlay, model, mirror, rate, lowest, providers, threads), quiet=quiet)
+    options = _options(camera, outputs, background, overlay, model, mirror, rate, lowest, providers, threads)
+    _run(options, note="" if to else _where(outputs[0]), quiet=quiet)
 
 
 def streams(
@@ -148,8 +145,8 @@ def _options(
     )
 
 
-def _run(options: StreamOptions, *, quiet: bool) -> None:
-    """One stream until it ends or is interrupted, with keys where there is a terminal or a window."""
+def _run(options: StreamOptions, *, note: str = "", quiet: bool) -> None:
+    """One stream until it ends or is interrupted, with keys where there is a terminal or a window. note: said first."""
     from rtseg.cli.console import log_to_stderr, print_error, stderr
     from rtseg.cli.interrupts import stop_on_signal
     from rtseg.cli.keyboard import keyboard
@@ -174,6 +171,8 @@ def _run(options: StreamOptions, *, quiet: bool) -> None:
         made = StreamSet(capacity=None, on_key=hit)
         try:
             made.add(options)
+            if note and not quiet:
+                stderr().print(note, markup=False)
             with keyboard(hit) as listening:
                 if listening and not quiet:
                     stderr().print("keys: " + ", ".join(f"{key} {what}" for key, what in HELP.items()), markup=False)

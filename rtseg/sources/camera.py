@@ -94,7 +94,9 @@ def find_camera(device: int | str) -> CameraInfo:
         named = (camera for camera in cameras if device in (camera.device, camera.name))
         return next(named, CameraInfo(device, device))
     if device >= len(cameras):
-        there = ", ".join(f"{i} ({camera.name})" for i, camera in enumerate(cameras)) or "none"
+        if not cameras:
+            raise SourceNotFound(f"camera {device} is not there: none is plugged in, or this system lists none")
+        there = ", ".join(f"{i} ({camera.name})" for i, camera in enumerate(cameras))
         raise SourceNotFound(f"camera {device} is not there: plugged in are {there}; `rtseg cameras` lists them")
     return cameras[device]
 
