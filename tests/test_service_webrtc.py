@@ -444,6 +444,7 @@ def test_the_page_is_open_and_everything_behind_it_wants_the_token() -> None:
 
 def test_the_page_is_whole_and_nothing_else_is_served(service: Running) -> None:
     client = service.client
+    assert {"/v1/webrtc/offer", "/whip/{name}", "/whep/{name}"} <= set(client.get("/openapi.json").json()["paths"])
     assert client.get("/studio").headers["Location"] == "studio/"
     page = client.get("/studio/").text
     assert "http://" not in page.replace("http://www.w3.org", "")
