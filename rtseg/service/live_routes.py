@@ -78,8 +78,11 @@ def add_live(app: FastAPI, service: Service) -> None:
     _add_page(app)
 
 
-def _own_origin(request: Request) -> None:
-    """A page of another origin gets nothing, whatever it may know: there is no CORS here."""
+async def _own_origin(request: Request) -> None:
+    """A page of another origin gets nothing, whatever it may know: there is no CORS here.
+
+    It waits for nothing, but is a coroutine, since FastAPI puts plain functions into threads of their own.
+    """
     origin = request.headers.get("origin")
     if origin is None:
         return
