@@ -19,6 +19,8 @@ from serving import Running, encoded, picture, running
 
 pytest.importorskip("aiortc", reason="needs the extra webrtc")
 
+from aiortc.codecs.vpx import Vp8Encoder
+
 from benchmarks.callers import Caller, Camera, until
 from rtseg.live.opening import open_stream
 from rtseg.live.scene import Scene
@@ -547,5 +549,33 @@ def test_what_is_still_opened_when_the_service_leaves_is_closed(monkeypatch: pyt
             with pytest.raises(Refusal, match="ended before it began"):
                 await coming
             assert opened[0].wait(2)
+
+    run(main)
+
+
+def test_a_slate_is_sent_whole_so_that_the_room_does_not_shimmer_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[tuple[float, bool]] = []
+    encode = Vp8Encoder.encode
+
+    def seen(encoder: Vp8Encoder, frame: Any, force_keyframe: bool = False) -> Any:
+        encoded.append((float(np.frombuffer(frame.planes[0], np.uint8).std()), force_keyframe))
+        return encode(encoder, frame, force_keyframe)
+
+    rng = np.random.default_rng(3)
+    room = rng.integers(0, 256, (15, 20, 3), np.uint8).repeat(16, axis=0).repeat(16, axis=1)
+
+    async def main() -> None:
+        async with open_peers() as peers, a_caller() as caller:
+            caller.send(Camera((320, 240), draw=lambda number: np.roll(room, 2 * number, axis=1)))
+            session, answer = await peers.studio(await caller.offer(), model=None, scene=Scene())
+            await caller.take(answer)
+            await until(lambda: caller.count > 20 and caller.seen[-1].std() > 30)
+            monkeypatch.setattr(Vp8Encoder, "encode", seen)  # only now: the caller's own encoder is busy as well
+            assert session.peer.sink is not None
+            session.peer.sink.hidden = True
+            await until(lambda: caller.seen[-1].mean() < 50 and np.ptp(caller.seen[-1][:100]) <= 4)
+            slates = [key for deviation, key in encoded if deviation < 30]
+            assert slates[0]
+            assert not all(slates)
 
     run(main)

@@ -89,7 +89,7 @@ class Peer:
             raise Refusal(422, f"the offer has no line of video that {what} pictures")
         if sends:
             self.track = PictureTrack()
-            self.sink = TrackSink(self.track)
+            self.sink = TrackSink(self.track, renew=chosen.sender._send_keyframe)
             chosen.sender.replaceTrack(self.track)
         chosen.direction = "sendrecv" if sends and receives else "recvonly" if receives else "sendonly"
         if receives:
