@@ -19,7 +19,7 @@ from serving import Running, encoded, picture, running
 
 pytest.importorskip("aiortc", reason="needs the extra webrtc")
 
-from aiortc.codecs.vpx import Vp8Encoder
+from aiortc.codecs.vpx import Vp8Decoder, Vp8Encoder
 
 from benchmarks.callers import Caller, Camera, until
 from rtseg.live.opening import open_stream
@@ -253,6 +253,25 @@ def test_pictures_are_taken_off_the_queue_whatever_becomes_of_them() -> None:
             queue = peer._connection.getReceivers()[0].track._queue  # type: ignore[attr-defined]
             assert queue.qsize() <= 2
             await peer.close()
+
+    run(main)
+
+
+def test_a_peer_whose_pictures_cannot_be_decoded_in_time_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webrtc, "BEHIND", 20)
+    decode = Vp8Decoder.decode
+
+    def slowly(decoder: Vp8Decoder, encoded_frame: Any) -> Any:
+        time.sleep(0.2)
+        return decode(decoder, encoded_frame)
+
+    monkeypatch.setattr(Vp8Decoder, "decode", slowly)
+
+    async def main() -> None:
+        async with open_peers() as peers, calling(peers) as (_, session):
+            await until(lambda: not peers.sessions)
+            assert "wait to be decoded" in str(session.peer.reason)
+            monkeypatch.undo()  # what waits is decoded before its thread ends
 
     run(main)
 
