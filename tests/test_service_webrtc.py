@@ -19,6 +19,7 @@ from serving import Running, encoded, picture, running
 
 pytest.importorskip("aiortc", reason="needs the extra webrtc")
 
+from aiortc import RTCRtpSender
 from aiortc.codecs.vpx import Vp8Decoder, Vp8Encoder
 
 from benchmarks.callers import Caller, Camera, until
@@ -596,5 +597,21 @@ def test_a_slate_is_sent_whole_so_that_the_room_does_not_shimmer_through(monkeyp
             slates = [key for deviation, key in encoded if deviation < 30]
             assert slates[0]
             assert not all(slates)
+
+    run(main)
+
+
+def test_h264_is_taken_and_sent_as_well() -> None:
+    async def main() -> None:
+        async with open_peers() as peers, a_caller() as caller:
+            caller.send(Camera())
+            (transceiver,) = caller.connection.getTransceivers()
+            codecs = RTCRtpSender.getCapabilities("video").codecs
+            transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType == "video/H264"])
+            offer = await caller.offer()
+            assert "VP8" not in offer
+            _, answer = await peers.studio(offer, model=None, scene=Scene(background=GREEN))
+            await caller.take(answer)
+            await until(lambda: is_green(caller))
 
     run(main)
