@@ -90,6 +90,25 @@ def test_a_picture_of_ones_own_stands_behind(server: Studio, camera: Path, tmp_p
         until(page, lambda: private_folders(server) == [], seconds=10)
 
 
+def test_model_mirror_and_overlay_change_while_it_runs(server: Studio, camera: Path, tmp_path: Path) -> None:
+    with browser(tmp_path, camera=camera) as page:
+        start(page, server)
+        page.click("text=None")
+        left, right = (0.07, 0.25), (0.93, 0.25)  # a black frame hangs left, something blue right
+        until(page, lambda: colour_at(page, *left).max() < 80 and colour_at(page, *right)[2] > 110)
+        page.keyboard.press("m")
+        until(page, lambda: colour_at(page, *right).max() < 80 and colour_at(page, *left)[2] > 110)
+        page.keyboard.press("m")
+        until(page, lambda: colour_at(page, *left).max() < 80)
+
+        before = colour_at(page, *SHIRT)
+        page.click("text=Tint what the model sees")
+        until(page, lambda: not near(colour_at(page, *SHIRT), tuple(before), within=30))
+        page.select_option("#model", "portrait-fast")
+        page.wait_for_selector("#f-more:has-text('by portrait-fast')")
+        assert page.inner_text("#state") == "Live"
+
+
 def private_folders(server: Studio) -> list[Path]:
     """Folders of peers of that server: only it has made any in its own temporary folder."""
     return sorted(server.temporary.glob("rtseg-peer-*"))
@@ -183,7 +202,12 @@ def test_a_service_with_a_token_asks_for_it(camera: Path, tmp_path: Path) -> Non
 
 def test_it_fits_a_phone_and_can_be_used_by_keyboard(server: Studio, camera: Path, tmp_path: Path) -> None:
     with browser(tmp_path, camera=camera, viewport={"width": 390, "height": 844}, color_scheme="dark") as page:
-        start(page, server)
+        page.goto(f"{server.url}studio/")
+        page.focus("#start")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#state[data-state=live]", timeout=20_000)
+        until(page, lambda: page.evaluate("document.getElementById('after').videoWidth") > 0)
+        assert page.evaluate("document.activeElement.id") == "hide", "the keyboard is where it can go on"
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         small = page.evaluate(
             """[...document.querySelectorAll("button, select, .tile, .switch, summary, .button")]

@@ -19,6 +19,9 @@ from serving import Running, encoded, picture, running
 
 pytest.importorskip("aiortc", reason="needs the extra webrtc")
 
+from aiortc import RTCRtpSender
+from aiortc.codecs.vpx import Vp8Decoder, Vp8Encoder
+
 from benchmarks.callers import Caller, Camera, until
 from rtseg.live.opening import open_stream
 from rtseg.live.scene import Scene
@@ -255,6 +258,25 @@ def test_pictures_are_taken_off_the_queue_whatever_becomes_of_them() -> None:
     run(main)
 
 
+def test_a_peer_whose_pictures_cannot_be_decoded_in_time_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webrtc, "BEHIND", 20)
+    decode = Vp8Decoder.decode
+
+    def slowly(decoder: Vp8Decoder, encoded_frame: Any) -> Any:
+        time.sleep(0.2)
+        return decode(decoder, encoded_frame)
+
+    monkeypatch.setattr(Vp8Decoder, "decode", slowly)
+
+    async def main() -> None:
+        async with open_peers() as peers, calling(peers) as (_, session):
+            await until(lambda: not peers.sessions)
+            assert "wait to be decoded" in str(session.peer.reason)
+            monkeypatch.undo()  # what waits is decoded before its thread ends
+
+    run(main)
+
+
 def test_pictures_over_full_hd_end_the_peer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webrtc, "MAX_PIXELS", 160 * 120 - 1)
 
@@ -444,6 +466,7 @@ def test_the_page_is_open_and_everything_behind_it_wants_the_token() -> None:
 
 def test_the_page_is_whole_and_nothing_else_is_served(service: Running) -> None:
     client = service.client
+    assert {"/v1/webrtc/offer", "/whip/{name}", "/whep/{name}"} <= set(client.get("/openapi.json").json()["paths"])
     assert client.get("/studio").headers["Location"] == "studio/"
     page = client.get("/studio/").text
     assert "http://" not in page.replace("http://www.w3.org", "")
@@ -546,5 +569,49 @@ def test_what_is_still_opened_when_the_service_leaves_is_closed(monkeypatch: pyt
             with pytest.raises(Refusal, match="ended before it began"):
                 await coming
             assert opened[0].wait(2)
+
+    run(main)
+
+
+def test_a_slate_is_sent_whole_so_that_the_room_does_not_shimmer_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[tuple[float, bool]] = []
+    encode = Vp8Encoder.encode
+
+    def seen(encoder: Vp8Encoder, frame: Any, force_keyframe: bool = False) -> Any:
+        encoded.append((float(np.frombuffer(frame.planes[0], np.uint8).std()), force_keyframe))
+        return encode(encoder, frame, force_keyframe)
+
+    rng = np.random.default_rng(3)
+    room = rng.integers(0, 256, (15, 20, 3), np.uint8).repeat(16, axis=0).repeat(16, axis=1)
+
+    async def main() -> None:
+        async with open_peers() as peers, a_caller() as caller:
+            caller.send(Camera((320, 240), draw=lambda number: np.roll(room, 2 * number, axis=1)))
+            session, answer = await peers.studio(await caller.offer(), model=None, scene=Scene())
+            await caller.take(answer)
+            await until(lambda: caller.count > 20 and caller.seen[-1].std() > 30)
+            monkeypatch.setattr(Vp8Encoder, "encode", seen)  # only now: the caller's own encoder is busy as well
+            assert session.peer.sink is not None
+            session.peer.sink.hidden = True
+            await until(lambda: caller.seen[-1].mean() < 50 and np.ptp(caller.seen[-1][:100]) <= 4)
+            slates = [key for deviation, key in encoded if deviation < 30]
+            assert slates[0]
+            assert not all(slates)
+
+    run(main)
+
+
+def test_h264_is_taken_and_sent_as_well() -> None:
+    async def main() -> None:
+        async with open_peers() as peers, a_caller() as caller:
+            caller.send(Camera())
+            (transceiver,) = caller.connection.getTransceivers()
+            codecs = RTCRtpSender.getCapabilities("video").codecs
+            transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType == "video/H264"])
+            offer = await caller.offer()
+            assert "VP8" not in offer
+            _, answer = await peers.studio(offer, model=None, scene=Scene(background=GREEN))
+            await caller.take(answer)
+            await until(lambda: is_green(caller))
 
     run(main)

@@ -44,11 +44,11 @@ def test_the_wheel_holds_the_package_the_cards_and_our_weights(wheel: Path) -> N
     code = {path.relative_to(source).as_posix() for path in (source / "rtseg").rglob("*.py")}
     models = {f"rtseg/_models/{path.name}" for path in (source / "models").iterdir() if path.is_file()}
     assert {"rtseg/_models/rtseg_portrait.onnx", "rtseg/_models/portrait.toml"} <= models
+    page = {path.relative_to(source).as_posix() for path in (source / "rtseg/service/studio").iterdir()}
+    assert "rtseg/service/studio/index.html" in page
     packed = {name for name in names if ".dist-info/" not in name}
     compiled = {name for name in packed if Path(name).suffix in (".so", ".pyd")}
     assert {Path(name).name.partition(".")[0] for name in compiled} <= {"_kernels"}
-    page = {path.relative_to(source).as_posix() for path in (source / "rtseg/service/studio").iterdir()}
-    assert "rtseg/service/studio/index.html" in page
     assert packed - compiled == code | models | page | {"rtseg/py.typed"}
 
 

@@ -120,6 +120,8 @@ def run_service(
     from rtseg.registry import import_target
 
     server = import_target("rtseg.service.server:serve", extra="serve")
+    if settings.studio:
+        import_target("rtseg.service.live_routes:add_live", extra="webrtc")  # before models are loaded
     from rtseg.service.app import Service
     from rtseg.service.logs import log_requests
     from rtseg.service.server import listen

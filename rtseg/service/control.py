@@ -153,7 +153,8 @@ class Control:
             await asyncio.sleep(EVERY)
             stream = self._session.stream
             if stream is not None:
-                figures = await self._peers.off_loop(lambda stream=stream: self._figures(stream))  # type: ignore[misc]
+                # Not by the threads that open models: a page without figures takes the connection for lost.
+                figures = await asyncio.to_thread(self._figures, stream)
                 self._session.peer.tell(message("stats", **figures))
 
     def _figures(self, stream: LiveStream) -> dict[str, Any]:

@@ -78,8 +78,11 @@ def add_live(app: FastAPI, service: Service) -> None:
     _add_page(app)
 
 
-def _own_origin(request: Request) -> None:
-    """A page of another origin gets nothing, whatever it may know: there is no CORS here."""
+async def _own_origin(request: Request) -> None:
+    """A page of another origin gets nothing, whatever it may know: there is no CORS here.
+
+    It waits for nothing, but is a coroutine, since FastAPI puts plain functions into threads of their own.
+    """
     origin = request.headers.get("origin")
     if origin is None:
         return
@@ -92,7 +95,12 @@ def _own_origin(request: Request) -> None:
 
 
 def _add_studio(router: APIRouter, service: Service, peers: Peers) -> None:
-    @router.post("/v1/webrtc/offer", tags=["live"])
+    schema = Offer.model_json_schema()
+    del schema["$defs"]  # OpenAPI finds references of its own only
+    schema["properties"]["scene"] = SceneWish.model_json_schema()
+    body = {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+    @router.post("/v1/webrtc/offer", tags=["live"], status_code=201, openapi_extra=body)
     async def offer(request: Request) -> Response:
         """Begin: a camera comes, and goes back composited. Scene changes and figures go over the data channel."""
         body = await _body(request, 2 * _MOST_SDP)

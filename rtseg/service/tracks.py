@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
@@ -130,10 +131,12 @@ class PictureTrack(MediaStreamTrack):
     def leave(self, picture: av.VideoFrame) -> None:
         """Leave a picture from any thread; one that was not sent yet is replaced."""
         self._newest = picture
-        try:
-            self._home.call_soon_threadsafe(self._left.set)
-        except RuntimeError:  # the loop has ended, and with it whoever would look
-            self._newest = None
+        self.call(self._left.set)
+
+    def call(self, work: Callable[[], object]) -> None:
+        """Have something done in the event loop, from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever would look
+            self._home.call_soon_threadsafe(work)
 
     async def recv(self) -> av.VideoFrame:
         """The newest picture that was not sent yet; raises MediaStreamError at the end."""
@@ -162,11 +165,14 @@ class TrackSink:
 
     connected: whether the track's other end is there. hidden: set it, from any thread, and from the next picture on
     slates are handed over in place of pictures, whatever the stream is busy with. recent: of the last pictures the
-    milliseconds from their arrival, and those of the network where it was asked.
+    milliseconds from their arrival, and those of the network where it was asked. renew: called in the event loop
+    before the first of pictures without colour, slates among them, so that the encoder sends it whole: at low rates
+    codecs leave places that hardly differ as they were, and the room would shimmer through the card.
     """
 
-    def __init__(self, track: PictureTrack) -> None:
-        self._track = track
+    def __init__(self, track: PictureTrack, *, renew: Callable[[], None] = lambda: None) -> None:
+        self._track, self._renew = track, renew
+        self._grey = False
         self.connected = self.hidden = False
         self.recent: deque[tuple[float, float | None]] = deque(maxlen=90)
 
@@ -182,6 +188,9 @@ class TrackSink:
         picture = output.picture
         if self.hidden:
             picture = replace(slate(picture.size, PAUSED), pts=picture.pts, time_base=picture.time_base)
+        before, self._grey = self._grey, _is_grey(picture)
+        if self._grey and not before:
+            self._track.call(self._renew)
         self._track.leave(as_video_frame(picture))
         if not output.held:
             network = output.times.get("segment") if output.inferred else None
@@ -189,6 +198,11 @@ class TrackSink:
 
     def close(self) -> None:
         """Nothing: the track belongs to its connection."""
+
+
+def _is_grey(frame: Frame) -> bool:
+    _, u, v = frame.planes
+    return not (u != 128).any() and not (v != 128).any()
 
 
 def as_video_frame(frame: Frame) -> av.VideoFrame:

@@ -12,6 +12,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from queue import Empty, Queue
 from typing import Any
 
 from aiortc import (
@@ -32,6 +33,8 @@ CONNECT = 8.0
 """Seconds from the answer until the connection must stand."""
 SILENCE = 5.0
 """Seconds without a picture, or, of a viewer, without a report, after which a peer is taken for gone."""
+BEHIND = 60
+"""Pictures that may wait to be decoded, two seconds of them: later ones would only be older."""
 _TICK = 0.5
 _MOST_LINES, _MOST_CANDIDATES = 8, 64
 
@@ -89,7 +92,7 @@ class Peer:
             raise Refusal(422, f"the offer has no line of video that {what} pictures")
         if sends:
             self.track = PictureTrack()
-            self.sink = TrackSink(self.track)
+            self.sink = TrackSink(self.track, renew=chosen.sender._send_keyframe)
             chosen.sender.replaceTrack(self.track)
         chosen.direction = "sendrecv" if sends and receives else "recvonly" if receives else "sendonly"
         if receives:
@@ -158,9 +161,17 @@ class Peer:
                 if now - began > CONNECT:
                     self.close_soon(f"no connection within {CONNECT:g} seconds")
                 continue
+            behind = max((queue.qsize() for queue in self._undecoded()), default=0)
+            if behind > BEHIND:
+                self.close_soon(f"{behind} pictures wait to be decoded: this machine is too slow for so many")
             last = await self._heard()
             if now - max(self._connected_at, last or 0.0) > SILENCE:
                 self.close_soon(f"nothing was heard for {SILENCE:g} seconds")
+
+    def _undecoded(self) -> list[Queue[Any]]:
+        """What waits for aiortc's decoders: queues without an end as well, which aiortc shows to nobody."""
+        found = (vars(each).get("_RTCRtpReceiver__decoder_queue") for each in self._connection.getReceivers())
+        return [queue for queue in found if queue is not None]
 
     async def _heard(self) -> float | None:
         """When the peer was last heard of, by `time.monotonic()`."""
@@ -203,6 +214,10 @@ class Peer:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for queue in self._undecoded():  # aiortc waits for its decoder, and all else in the loop with it
+            with contextlib.suppress(Empty):
+                while True:
+                    queue.get_nowait()
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SILENCE):

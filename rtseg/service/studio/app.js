@@ -159,6 +159,8 @@ link.addEventListener("state", ({ detail }) => {
     sentPicture = false;
     recorder.stop(); // what was recorded until now is saved
   }
+  for (const id of ["freeze", "snapshot", "record", "compare"]) $(id).disabled = now !== "live";
+  for (const id of ["hide", "stop"]) $(id).disabled = now === "idle";
   if (now === "idle") state("idle", "Ready");
   else if (now === "connecting") state("connecting", words);
   else if (now === "live") live();
@@ -168,9 +170,6 @@ link.addEventListener("state", ({ detail }) => {
     state("trouble", text);
     fail(text, `It is tried again in ${seconds} s. Your settings are kept.`, "Try now");
   }
-  for (const id of ["hide", "freeze", "snapshot", "record", "compare"]) $(id).disabled = now !== "live";
-  $("hide").disabled = now === "idle";
-  $("stop").disabled = now === "idle";
 });
 
 link.addEventListener("open", () => {
@@ -194,6 +193,7 @@ function live() {
   trouble = false;
   veil(null);
   note("");
+  focusIfLost("hide");
   state(hidden ? "hidden" : "live", hidden ? "Nobody sees you" : "Live");
 }
 
@@ -227,6 +227,12 @@ function fail(title, text, button = "Try again") {
   $("again").textContent = button;
   if (link.state === "idle" || link.state === "refused") state("trouble", title);
   veil("trouble");
+  focusIfLost("again");
+}
+
+/** What had the keyboard was hidden: it goes on at the next thing to press. */
+function focusIfLost(id) {
+  if (!document.activeElement?.checkVisibility?.() || document.activeElement === document.body) $(id).focus({ preventScroll: true });
 }
 
 function veil(name) {
