@@ -102,6 +102,12 @@ class Frame:
         return self._cache.get("device")
 
     @property
+    def is_grey(self) -> bool:
+        """Whether no pixel has any colour, as in a slate."""
+        _, u, v = self.planes
+        return not (u != 128).any() and not (v != 128).any()
+
+    @property
     def size(self) -> Size:
         """Width and height."""
         if (picture := self._cache.get("device")) is not None:

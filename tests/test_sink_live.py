@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from itertools import pairwise
 
 import av
@@ -12,6 +13,8 @@ from on_device import on_device
 from written import moving_frame
 
 from rtseg.errors import ConfigError
+from rtseg.live.slate import slate
+from rtseg.ops.arrays import U8
 from rtseg.sinks.live import Encoded, LiveEncoder, live_codec
 from rtseg.types import Frame
 
@@ -68,6 +71,25 @@ def test_a_key_frame_can_be_decoded_alone() -> None:
     frames = [*decoder.decode(av.Packet(packets[2].data)), *decoder.decode(None)]
     assert len(frames) == 1
     assert int(frames[0].to_ndarray()[20, 20]) == pytest.approx(16 + 2 * 3, abs=2)
+
+
+def test_a_slate_is_sent_whole() -> None:
+    """Fault seen in a browser: the person stayed in the card as a shadow of three to five levels."""
+    clock = Clock()
+    frames = [moving_frame(i) for i in range(3)]
+    coloured = [replace(frame, planes=(frame.planes[0], *chroma(frame))) for frame in frames]
+    card = slate(coloured[0].size, "paused")
+    encode = encoder(coloured[0], clock)
+    keys = []
+    for frame in (*coloured, card, card, coloured[1]):
+        clock.now += 0.04
+        keys += [packet.key for packet in encode(frame)]
+    assert keys == [True, False, False, True, False, False]
+
+
+def chroma(frame: Frame) -> tuple[U8, U8]:
+    u, v = (np.full_like(plane, 90) for plane in frame.planes[1:])
+    return u, v
 
 
 def test_the_bits_of_a_second_are_limited() -> None:

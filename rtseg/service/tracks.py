@@ -188,7 +188,7 @@ class TrackSink:
         picture = output.picture
         if self.hidden:
             picture = replace(slate(picture.size, PAUSED), pts=picture.pts, time_base=picture.time_base)
-        before, self._grey = self._grey, _is_grey(picture)
+        before, self._grey = self._grey, picture.is_grey
         if self._grey and not before:
             self._track.call(self._renew)
         self._track.leave(as_video_frame(picture))
@@ -198,11 +198,6 @@ class TrackSink:
 
     def close(self) -> None:
         """Nothing: the track belongs to its connection."""
-
-
-def _is_grey(frame: Frame) -> bool:
-    _, u, v = frame.planes
-    return not (u != 128).any() and not (v != 128).any()
 
 
 def as_video_frame(frame: Frame) -> av.VideoFrame:

@@ -7,8 +7,6 @@ a picture may do to a decoder ends a worker and not the service.
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import gc
 import json
 import os
 import select
@@ -23,6 +21,7 @@ import cv2
 
 from rtseg.service.jobs import Answer, Job, pack_answer, read_job, read_settings
 from rtseg.service.logs import log_requests
+from rtseg.service.memory import give_back
 from rtseg.service.refusals import refusal_of
 from rtseg.service.settings import Settings
 from rtseg.service.work import Desk, load_models
@@ -75,16 +74,6 @@ def _next(sock: socket.socket) -> Job | None:
     if not select.select([sock], [], [], _IDLE)[0]:
         give_back()
     return read_job(sock)
-
-
-def give_back() -> None:
-    """Let glibc return what it keeps of freed pictures: hundreds of MB after a large one. Elsewhere nothing."""
-    gc.collect()
-    if _trim is not None:
-        _trim(0)
-
-
-_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
 def main(descriptor: int) -> None:

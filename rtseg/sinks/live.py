@@ -60,7 +60,9 @@ class LiveEncoder:
 
     Others are fitted into it with bars. Samples become limited range, which all receivers take. rate: frames a second,
     as far as known, for rate control alone. clock: seconds; a frame's time is when it is encoded, and times always
-    grow. A key frame begins every two seconds. Raises ConfigError for options that the encoder does not take.
+    grow. A key frame begins every two seconds, and with the first of pictures without colour, slates among them: codecs
+    leave places that hardly differ as they were, and the room would shimmer through the card. Raises ConfigError for
+    options that the encoder does not take.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class LiveEncoder:
         colour = Colour(first.colour.matrix)
         self._convert = Converter(first, codec.format, even=True, colour=colour)
         self._clock, self._start, self._last, self._key = clock, clock(), -1, -math.inf
+        self._grey = False
         self._gate = contextlib.nullcontext if codec.takes is None else GATE.working
         self._context = self._open(codec, choice, colour, rate)
 
@@ -87,7 +90,8 @@ class LiveEncoder:
         """The packets of one more frame: one, but where the encoder was told to hold some back."""
         picture = self._convert(recoloured(frame, self._convert.colour))
         pts = max(self._last + 1, round((self._clock() - self._start) / TICK))
-        due = (pts - self._key) * TICK >= _GROUP
+        before, self._grey = self._grey, frame.is_grey
+        due = (pts - self._key) * TICK >= _GROUP or (self._grey and not before)
         picture.pts, picture.time_base = pts, TICK
         picture.pict_type = PictureType.I if due else PictureType.NONE
         if due:
