@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from benchmarks.browsers import FLAGS, chromium
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
-
-CHROMIUM = "/usr/bin/chromium"
-OPTIONS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--force-color-profile=srgb",
-]
 
 
 @contextmanager
 def page(*options: str, **settings: Any) -> Iterator[Page]:
     """An empty page; skips where the browser or its driver is not installed. settings: of the context."""
     sync = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
-    if shutil.which(CHROMIUM) is None:
+    program = chromium()
+    if program is None:
         pytest.skip("no browser: apt install chromium")
     with sync.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=[*OPTIONS, *options])
+        browser = driver.chromium.launch(executable_path=program, args=[*FLAGS, "--force-color-profile=srgb", *options])
         try:
             yield browser.new_context(**settings).new_page()
         finally:

@@ -69,6 +69,20 @@ Hardware: TypeAlias = Annotated[
     str | None,
     typer.Option(help="What decodes a video: none (usual), auto, or a device such as cuda.", metavar="NAME"),
 ]
+Host: TypeAlias = Annotated[
+    str, typer.Option(help="The address to listen on; any but this machine's own wants a token.", metavar="ADDRESS")
+]
+Port: TypeAlias = Annotated[int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)]
+Token: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="What clients send as a bearer token, and the page asks its users for; better in the environment, where "
+        "others do not see it.",
+        envvar="RTSEG_TOKEN",
+        metavar="TOKEN",
+        show_default=False,
+    ),
+]
 ConfigFile: TypeAlias = Annotated[
     Path | None, typer.Option(help="A TOML file; options given here go before it.", metavar="FILE.toml")
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtseg.cli.options import Providers, Threads, names_of
+from rtseg.cli.options import Host, Port, Providers, Threads, Token, names_of
 
 if TYPE_CHECKING:
     from rtseg.service.fleet import Streams
@@ -16,23 +16,13 @@ if TYPE_CHECKING:
 
 
 def serve(
-    host: Annotated[
-        str, typer.Option(help="The address to listen on; any but this machine's own wants a token.", metavar="ADDRESS")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
     model: Annotated[
         list[str] | None,
         typer.Option(help="A model of `rtseg models list`; give several, the first is the usual one.", metavar="NAME"),
     ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(
-            help="What clients send as a bearer token; better in the environment, where others do not see it.",
-            envvar="RTSEG_TOKEN",
-            metavar="TOKEN",
-            show_default=False,
-        ),
-    ] = None,
+    token: Token = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes that work, a picture at a time each; usually one a core.", min=1)
     ] = None,

@@ -6,27 +6,17 @@ from typing import Annotated
 
 import typer
 
-from rtseg.cli.options import Providers, Threads, names_of
+from rtseg.cli.options import Host, Port, Providers, Threads, Token, names_of
 
 
 def studio(
-    host: Annotated[
-        str, typer.Option(help="The address to listen on; any but this machine's own wants a token.", metavar="ADDRESS")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
     model: Annotated[
         list[str] | None,
         typer.Option(help="A model to choose from; give several, the first is the usual one.", metavar="NAME"),
     ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(
-            help="What the page asks its users for; better in the environment, where others do not see it.",
-            envvar="RTSEG_TOKEN",
-            metavar="TOKEN",
-            show_default=False,
-        ),
-    ] = None,
+    token: Token = None,
     cameras: Annotated[int, typer.Option(help="That may come at once.", min=1)] = 8,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     providers: Providers = None,
