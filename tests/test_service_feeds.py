@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 from serving import Running, decoded, running
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from rtseg.live.fleet import LocalFleet
@@ -240,3 +241,29 @@ def test_metrics_tell_of_each_stream(server: Running) -> None:
     for name in ("reconnects_total", "skipped_inferences_total", "closed_frames_total", "fps"):
         assert f'rtseg_stream_{name}{{stream="door"}}' in values
     assert 'rtseg_stream_dropped_total{cause="left_out",stream="door"}' in values
+
+
+def test_a_feed_goes_on_when_its_stream_begins_anew(server: Running) -> None:
+    assert server.service.streams is not None
+    with server.client.stream("GET", "/v1/streams/door/events?rate=30") as response:
+        parts = (part for part in told(response) if part["event"] == "record")
+        next(parts)
+        first = stream_of(server)
+        server.service.streams.fleet.change("door", {"rate": 10})
+        for part in parts:
+            if stream_of(server) is not first and part["index"] < 5:
+                break
+    until(lambda: not stream_of(server)._listeners)
+    assert not first._listeners
+
+
+def test_a_websocket_wants_the_token_too() -> None:
+    token = "a-token-of-24-characters"
+    fleet = LocalFleet(StreamSet(capacity=None))
+    fleet.add(pattern())
+    with running(streams=Streams(fleet, Allowed()), token=token) as server:
+        address = f"{server.url.replace('http', 'ws')}/v1/streams/door/events"
+        with pytest.raises(InvalidStatus), connect(address, proxy=None):
+            pass
+        with connect(address, proxy=None, additional_headers={"Authorization": f"Bearer {token}"}) as connection:
+            assert json.loads(connection.recv(5))["type"] in ("event", "record")

@@ -145,7 +145,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
         if service.leaving:
             raise busy("the service is leaving")
         streams = service.streams
-        away = streams is not None and await streams.run(lambda: streams.degraded, seconds=service.settings.timeout)
+        away = streams is not None and await streams.run(lambda: streams.degraded, seconds=5.0, look=True)
         return Health(status="degraded" if away else "ready")
 
     @app.get("/metrics", tags=["state"], response_class=Response, responses={200: {"content": {MEDIA_TYPE: {}}}})

@@ -160,19 +160,18 @@ class Feed(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as ASGI has it
         """Send part by part."""
-        parts = self._parts
         with self._feeds.place():
-            first = await anext(parts, b"")  # what is wrong is raised before the answer begins
-            sending = asyncio.ensure_future(self._send(first, parts, send))
-            await until_first(sending, asyncio.ensure_future(_left(receive)))
+            async with contextlib.aclosing(self._parts) as parts:  # type: ignore[type-var]
+                first = await anext(parts, b"")  # what is wrong is raised before the answer begins
+                sending = asyncio.ensure_future(self._send(first, parts, send))
+                await until_first(sending, asyncio.ensure_future(_left(receive)))
 
     async def _send(self, first: bytes, parts: AsyncIterator[bytes], send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": first, "more_body": True})
-        async with contextlib.aclosing(parts) as others:  # type: ignore[type-var]
-            async for part in others:
-                async with asyncio.timeout(_STUCK):
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
+        async for part in parts:
+            async with asyncio.timeout(_STUCK):
+                await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
