@@ -19,7 +19,8 @@ from ray.cluster_utils import Cluster as Nodes  # noqa: E402
 
 from rtseg.errors import ConfigError, ModelNotFound, Overloaded, SourceNotFound  # noqa: E402
 from rtseg.live.cluster import Cluster  # noqa: E402
-from rtseg.live.options import StreamOptions, parse_stream  # noqa: E402
+from rtseg.live.fleet import open_fleet  # noqa: E402
+from rtseg.live.options import StreamOptions, StreamsFile, parse_stream  # noqa: E402
 from rtseg.types import Output  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -51,7 +52,8 @@ def nodes() -> Iterator[Nodes]:
 
 @pytest.fixture
 def cluster(nodes: Nodes) -> Iterator[Cluster]:
-    made = Cluster(nodes.address)
+    made = open_fleet(StreamsFile(ray=nodes.address))
+    assert isinstance(made, Cluster)
     yield made
     made.close()
 

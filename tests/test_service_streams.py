@@ -155,8 +155,20 @@ def test_a_machine_without_room_says_when_to_ask_again(
     assert response.headers["retry-after"] == "1"
 
 
-def test_parts_of_scenes_do_not_undo_each_other(client: httpx.Client) -> None:
+def test_parts_of_scenes_do_not_undo_each_other(
+    client: httpx.Client, server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add(client)
+    assert server.service.streams is not None
+    fleet = server.service.streams.fleet
+    look = fleet.list
+
+    def slow_look() -> Any:
+        seen = look()
+        time.sleep(0.05)
+        return seen
+
+    monkeypatch.setattr(fleet, "list", slow_look)
     wishes: list[dict[str, Any]] = [{"mirror": True}, {"slate": True}, {"background": "#123456"}, {"frozen": True}]
     threads = [
         threading.Thread(target=client.patch, args=("/v1/streams/door",), kwargs={"json": {"scene": wish}})
