@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,8 @@ from rtseg.service.fleet import Streams
 from rtseg.service.journal import public_text
 from rtseg.service.refusals import Refusal
 
+SOAK = float(os.environ.get("RTSEG_SOAK", "5"))
+"""Seconds of changes; a minute and more by hand."""
 PATTERN = "synthetic:testsrc2=size=160x96:rate=30"
 
 
@@ -355,3 +360,62 @@ def test_a_slate_is_shown_although_everything_else_is_being_opened(
     released.set()
     for thread in threads:
         thread.join()
+
+
+def test_four_streams_are_changed_at_random_over_rest_without_an_error_or_a_leak(
+    client: httpx.Client, folder: Path
+) -> None:
+    chance, names = random.Random(7), ("a", "b", "c", "d")
+    for name in names:
+        add(client, name)
+    statuses: Counter[tuple[str, int]] = Counter()
+
+    def wish(name: str) -> None:
+        where = f"/v1/streams/{name}"
+        match chance.randrange(7):
+            case 0:
+                background = chance.choice(["blur", "blur:4", "#00ff00", "beach.png", None])
+                answer = client.patch(
+                    where, json={"scene": {"background": background, "mirror": chance.random() < 0.5}}
+                )
+            case 1:
+                answer = client.patch(where, json={"scene": {"slate": chance.random() < 0.5}})
+            case 2:
+                answer = client.post(f"{where}/sinks", json={"to": f"{name}-{chance.randrange(10**9)}.mp4"})
+                if answer.status_code == 422:  # it has eight
+                    return
+            case 3:
+                sinks = client.get(where).raise_for_status().json()["sinks"]
+                if not sinks:
+                    return
+                answer = client.delete(f"{where}/sinks/{chance.choice(sinks)['id']}")
+            case 4:
+                client.delete(where).raise_for_status()
+                answer = client.post("/v1/streams", json={"name": name, "source": PATTERN})
+            case 5:
+                answer = client.patch(where, json={"rate": chance.choice((5, 10, 15))})
+            case _:
+                answer = client.get(f"{where}/snapshot.jpg")
+        statuses[answer.request.method, answer.status_code] += 1
+
+    def settled() -> tuple[int, int]:
+        for name in names:
+            client.delete(f"/v1/streams/{name}").raise_for_status()
+            add(client, name)
+            client.get(f"/v1/streams/{name}/snapshot.jpg").raise_for_status()
+        time.sleep(0.7)
+        return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+
+    for name in names * 2:
+        wish(name)
+    before = settled()
+    end = time.monotonic() + SOAK
+    while time.monotonic() < end:
+        wish(chance.choice(names))
+    after = settled()
+    assert all(status < 300 or (method, status) == ("GET", 503) for method, status in statuses), statuses
+    assert statuses["GET", 503] <= statuses["GET", 200]  # a slate that was only just begun gives no picture at once
+    assert sum(statuses.values()) > 2 * SOAK
+    assert after[0] <= before[0] + 2  # threads of pools, which are bounded
+    assert after[1] <= before[1] + 2
+    assert not list((folder / "out").glob("*.part"))
