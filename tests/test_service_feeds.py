@@ -180,6 +180,7 @@ def test_pages_of_others_get_no_websocket(server: Running, headers: str) -> None
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
         )
         assert sock.recv(100).startswith(b"HTTP/1.1 403")
+    until(lambda: 'method="other",route="other",status="4' in server.client.get("/metrics").text)
 
 
 def test_clients_that_leave_are_noticed_and_their_number_is_bounded(server: Running) -> None:
