@@ -21,6 +21,7 @@ from rtseg.live.fleet import LocalFleet
 from rtseg.live.options import StreamOptions, parse_stream
 from rtseg.live.streamset import StreamSet
 from rtseg.service.allow import Allowed
+from rtseg.service.feeds import plain
 from rtseg.service.fleet import Streams
 
 
@@ -268,3 +269,10 @@ def test_a_websocket_wants_the_token_too() -> None:
             pass
         with connect(address, proxy=None, additional_headers={"Authorization": f"Bearer {token}"}) as connection:
             assert json.loads(connection.recv(5))["type"] in ("event", "record")
+
+
+def test_what_a_feed_says_is_json_without_secrets() -> None:
+    said = plain({"detail": '"http://me:pass@host/x?key=pass" is lost', "values": [{"from": "rtmp://host/live/pass"}]})
+    assert "pass" not in said
+    assert "\n" not in said
+    assert json.loads(said)["detail"] == '"http://[hidden]@host/x?[hidden]" is lost'

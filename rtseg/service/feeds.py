@@ -195,7 +195,19 @@ def _sse(kind: str, number: str | None, said: dict[str, Any]) -> bytes:
 
 def plain(said: dict[str, Any]) -> str:
     """JSON on one line, without what may be secret in addresses."""
-    return redact(json.dumps(said, separators=(",", ":"), allow_nan=False))
+    return json.dumps(_without_secrets(said), separators=(",", ":"), allow_nan=False)
+
+
+def _without_secrets(value: Any) -> Any:
+    match value:
+        case str():
+            return redact(value)
+        case dict():
+            return {key: _without_secrets(inner) for key, inner in value.items()}
+        case list():
+            return [_without_secrets(inner) for inner in value]
+        case _:
+            return value
 
 
 async def until_first(*tasks: asyncio.Future[Any]) -> None:
