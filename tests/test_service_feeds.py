@@ -162,6 +162,27 @@ def test_a_stream_that_is_removed_says_so_and_the_feed_ends(server: Running) -> 
     assert (parts[-1]["kind"], parts[-1]["after"]) == ("stream", "removed")
 
 
+def test_pictures_end_when_their_stream_is_removed(server: Running) -> None:
+    with server.client.stream("GET", "/v1/streams/door/stream.mjpeg") as response:
+        pictures = response.iter_bytes()
+        next(pictures)
+        assert httpx.delete(f"{server.url}/v1/streams/door").status_code == 204
+        started = time.monotonic()
+        for _ in pictures:
+            assert time.monotonic() - started < 5
+
+
+def test_a_picture_that_waited_too_long_is_not_shown(server: Running) -> None:
+    assert server.service.streams is not None
+    watch = server.service.streams.fleet.watch("door")
+    until(lambda: watch.next(0.1))
+    stream_of(server).source.close()
+    until(lambda: stream_of(server).status().state == "ended")
+    time.sleep(1.1)
+    assert watch.next(0.0) is None
+    watch.close()
+
+
 def test_records_come_by_websocket(server: Running) -> None:
     address = server.url.replace("http", "ws")
     with connect(f"{address}/v1/streams/door/events?limit=3&last_event_id=0-0", proxy=None) as connection:

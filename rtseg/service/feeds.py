@@ -72,23 +72,29 @@ class Feeds:
         """The stream's next picture as JPEG; Refusal 404, and 503 where it gives none."""
         with self.place():
             async with self._watching(name) as watch:
-                output = await self.call(watch.next, _FIRST)
+                try:
+                    output = await self.call(watch.next, _FIRST)
+                except KeyError as error:
+                    raise _gone() from error
                 if output is None:
                     raise busy("the stream gives no picture now")
                 return await self.call(write_picture, output.picture, "jpeg")
 
     async def pictures(self, name: str, *, rate: float, limit: int | None) -> AsyncIterator[bytes]:
         """Parts of multipart/x-mixed-replace; a slate where no picture came for a second, never an old picture."""
-        size, given, shown = Size(640, 360), 0, True
+        size, given, due = Size(640, 360), 0, 0.0
         async with self._watching(name) as watch:
             while not self.leaving() and (limit is None or given < limit):
                 began = time.monotonic()
-                output = await self._next(watch, 1.0)
+                try:
+                    output = await self.call(watch.next, 1.0)
+                except KeyError:  # the stream was removed
+                    return
                 if output is not None:
-                    size, shown = output.picture.size, True
+                    size, due = output.picture.size, 0.0
                     jpeg = await self.call(write_picture, output.picture, "jpeg")
-                elif shown:
-                    shown = False
+                elif began >= due:
+                    due = began + _ALIVE
                     jpeg = await self.call(lambda size=size: write_picture(slate(size, "rtseg: no picture"), "jpeg"))
                 else:
                     continue
@@ -143,11 +149,15 @@ class Feeds:
         try:
             watch = await self.call(self.streams.fleet.watch, name)
         except KeyError as error:
-            raise Refusal(404, "there is no stream of that name") from error
+            raise _gone() from error
         try:
             yield watch
         finally:
             watch.close()
+
+
+def _gone() -> Refusal:
+    return Refusal(404, "there is no stream of that name")
 
 
 class Feed(Response):
