@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,10 +20,12 @@ from websockets.sync.client import connect
 
 from rtseg.live.fleet import LocalFleet
 from rtseg.live.options import StreamOptions, parse_stream
+from rtseg.live.stream import StreamStatus
 from rtseg.live.streamset import StreamSet
 from rtseg.service.allow import Allowed
 from rtseg.service.feeds import plain
 from rtseg.service.fleet import Streams
+from rtseg.service.stream_metrics import StreamCollector
 
 
 def until(condition: Callable[[], object], *, seconds: float = 10.0) -> None:
@@ -290,6 +293,23 @@ def test_a_websocket_wants_the_token_too() -> None:
             pass
         with connect(address, proxy=None, additional_headers={"Authorization": f"Bearer {token}"}) as connection:
             assert json.loads(connection.recv(5))["type"] in ("event", "record")
+
+
+def test_only_what_was_lost_is_counted_as_dropped(server: Running) -> None:
+    counts = {"corrupt_packets": 3, "repaired_timestamps": 5, "reconnects": 2}
+    status = replace(stream_of(server).status(), counts=counts)
+    metrics = {metric.name: metric for metric in StreamCollector(_Fixed(status)).collect()}  # type: ignore[arg-type]
+    dropped = {sample.labels["cause"]: sample.value for sample in metrics["rtseg_stream_dropped"].samples}
+    assert dropped == {"left_out": status.left_out, "corrupt_packets": 3}
+    assert [sample.value for sample in metrics["rtseg_stream_reconnects"].samples] == [2]
+
+
+class _Fixed:
+    def __init__(self, status: StreamStatus) -> None:
+        self._status = status
+
+    def list(self) -> dict[str, StreamStatus]:
+        return {"door": self._status}
 
 
 def test_what_a_feed_says_is_json_without_secrets() -> None:
