@@ -151,6 +151,8 @@ def test_another_source_begins_the_stream_anew_with_its_scene(streams: StreamSet
         ({"source": "missing.mp4"}, r"missing\.mp4"),
         ({"sinks": [{"type": "nowhere"}]}, "nowhere"),
         ({"colour": 1}, "unknown key"),
+        ({"model": "portrait-fast", "scene": {"background": "missing.png"}}, r"missing\.png"),
+        ({"model": "portrait-fast", "sinks": [{"type": "nowhere"}]}, "nowhere"),
     ],
 )
 def test_a_wish_that_cannot_be_changes_nothing(streams: StreamSet, values: dict[str, object], message: str) -> None:
@@ -158,6 +160,7 @@ def test_a_wish_that_cannot_be_changes_nothing(streams: StreamSet, values: dict[
     with pytest.raises(Exception, match=message):
         streams.change("door", values)
     assert streams.options("door") == before
+    assert streams.list()["door"].model == "portrait"
     out = streams.list()["door"].frames_out
     until(lambda: streams.list()["door"].frames_out > out)
 

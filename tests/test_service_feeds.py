@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,13 +15,17 @@ import httpx
 import numpy as np
 import pytest
 from serving import Running, decoded, running
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from rtseg.live.fleet import LocalFleet
 from rtseg.live.options import StreamOptions, parse_stream
+from rtseg.live.stream import StreamStatus
 from rtseg.live.streamset import StreamSet
 from rtseg.service.allow import Allowed
+from rtseg.service.feeds import plain
 from rtseg.service.fleet import Streams
+from rtseg.service.stream_metrics import StreamCollector
 
 
 def until(condition: Callable[[], object], *, seconds: float = 10.0) -> None:
@@ -160,6 +165,27 @@ def test_a_stream_that_is_removed_says_so_and_the_feed_ends(server: Running) -> 
     assert (parts[-1]["kind"], parts[-1]["after"]) == ("stream", "removed")
 
 
+def test_pictures_end_when_their_stream_is_removed(server: Running) -> None:
+    with server.client.stream("GET", "/v1/streams/door/stream.mjpeg") as response:
+        pictures = response.iter_bytes()
+        next(pictures)
+        assert httpx.delete(f"{server.url}/v1/streams/door").status_code == 204
+        started = time.monotonic()
+        for _ in pictures:
+            assert time.monotonic() - started < 5
+
+
+def test_a_picture_that_waited_too_long_is_not_shown(server: Running) -> None:
+    assert server.service.streams is not None
+    watch = server.service.streams.fleet.watch("door")
+    until(lambda: watch.next(0.1))
+    stream_of(server).source.close()
+    until(lambda: stream_of(server).status().state == "ended")
+    time.sleep(1.1)
+    assert watch.next(0.0) is None
+    watch.close()
+
+
 def test_records_come_by_websocket(server: Running) -> None:
     address = server.url.replace("http", "ws")
     with connect(f"{address}/v1/streams/door/events?limit=3&last_event_id=0-0", proxy=None) as connection:
@@ -179,6 +205,7 @@ def test_pages_of_others_get_no_websocket(server: Running, headers: str) -> None
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
         )
         assert sock.recv(100).startswith(b"HTTP/1.1 403")
+    until(lambda: 'method="other",route="other",status="4' in server.client.get("/metrics").text)
 
 
 def test_clients_that_leave_are_noticed_and_their_number_is_bounded(server: Running) -> None:
@@ -240,3 +267,53 @@ def test_metrics_tell_of_each_stream(server: Running) -> None:
     for name in ("reconnects_total", "skipped_inferences_total", "closed_frames_total", "fps"):
         assert f'rtseg_stream_{name}{{stream="door"}}' in values
     assert 'rtseg_stream_dropped_total{cause="left_out",stream="door"}' in values
+
+
+def test_a_feed_goes_on_when_its_stream_begins_anew(server: Running) -> None:
+    assert server.service.streams is not None
+    with server.client.stream("GET", "/v1/streams/door/events?rate=30") as response:
+        parts = (part for part in told(response) if part["event"] == "record")
+        next(parts)
+        first = stream_of(server)
+        server.service.streams.fleet.change("door", {"rate": 10})
+        for part in parts:
+            if stream_of(server) is not first and part["index"] < 5:
+                break
+    until(lambda: not stream_of(server)._listeners)
+    assert not first._listeners
+
+
+def test_a_websocket_wants_the_token_too() -> None:
+    token = "a-token-of-24-characters"
+    fleet = LocalFleet(StreamSet(capacity=None))
+    fleet.add(pattern())
+    with running(streams=Streams(fleet, Allowed()), token=token) as server:
+        address = f"{server.url.replace('http', 'ws')}/v1/streams/door/events"
+        with pytest.raises(InvalidStatus), connect(address, proxy=None):
+            pass
+        with connect(address, proxy=None, additional_headers={"Authorization": f"Bearer {token}"}) as connection:
+            assert json.loads(connection.recv(5))["type"] in ("event", "record")
+
+
+def test_only_what_was_lost_is_counted_as_dropped(server: Running) -> None:
+    counts = {"corrupt_packets": 3, "repaired_timestamps": 5, "reconnects": 2}
+    status = replace(stream_of(server).status(), counts=counts)
+    metrics = {metric.name: metric for metric in StreamCollector(_Fixed(status)).collect()}  # type: ignore[arg-type]
+    dropped = {sample.labels["cause"]: sample.value for sample in metrics["rtseg_stream_dropped"].samples}
+    assert dropped == {"left_out": status.left_out, "corrupt_packets": 3}
+    assert [sample.value for sample in metrics["rtseg_stream_reconnects"].samples] == [2]
+
+
+class _Fixed:
+    def __init__(self, status: StreamStatus) -> None:
+        self._status = status
+
+    def list(self) -> dict[str, StreamStatus]:
+        return {"door": self._status}
+
+
+def test_what_a_feed_says_is_json_without_secrets() -> None:
+    said = plain({"detail": '"http://me:pass@host/x?key=pass" is lost', "values": [{"from": "rtmp://host/live/pass"}]})
+    assert "pass" not in said
+    assert "\n" not in said
+    assert json.loads(said)["detail"] == '"http://[hidden]@host/x?[hidden]" is lost'

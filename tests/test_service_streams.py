@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import httpx
 import numpy as np
 import pytest
 from serving import Running, running
+from test_service_fetch import serving, trap
 
 from rtseg.errors import Overloaded
 from rtseg.live.fleet import LocalFleet
@@ -20,8 +24,11 @@ from rtseg.live.options import parse_stream
 from rtseg.live.streamset import StreamSet
 from rtseg.service.allow import Allowed, list_backgrounds, parse_place
 from rtseg.service.fleet import Streams
+from rtseg.service.journal import public_text
 from rtseg.service.refusals import Refusal
 
+SOAK = float(os.environ.get("RTSEG_SOAK", "5"))
+"""Seconds of changes; a minute and more by hand."""
 PATTERN = "synthetic:testsrc2=size=160x96:rate=30"
 
 
@@ -153,8 +160,20 @@ def test_a_machine_without_room_says_when_to_ask_again(
     assert response.headers["retry-after"] == "1"
 
 
-def test_parts_of_scenes_do_not_undo_each_other(client: httpx.Client) -> None:
+def test_parts_of_scenes_do_not_undo_each_other(
+    client: httpx.Client, server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add(client)
+    assert server.service.streams is not None
+    fleet = server.service.streams.fleet
+    look = fleet.list
+
+    def slow_look() -> Any:
+        seen = look()
+        time.sleep(0.05)
+        return seen
+
+    monkeypatch.setattr(fleet, "list", slow_look)
     wishes: list[dict[str, Any]] = [{"mirror": True}, {"slate": True}, {"background": "#123456"}, {"frozen": True}]
     threads = [
         threading.Thread(target=client.patch, args=("/v1/streams/door",), kwargs={"json": {"scene": wish}})
@@ -270,3 +289,133 @@ def test_outputs_that_lead_elsewhere_are_refused(tmp_path: Path, to: str) -> Non
 def test_an_item_that_allows_nothing_is_an_error(item: str) -> None:
     with pytest.raises(ValueError, match="give"):
         parse_place(item)
+
+
+def test_files_in_a_listed_folder_lead_nowhere_else(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret.mp4").write_bytes(b"the-servers-own-secret" * 100)
+    inside = tmp_path / "in"
+    inside.mkdir()
+    with trap(serving(b"x")) as target:
+        (inside / "list.ffconcat").write_text(f"ffconcat version 1.0\nfile '{tmp_path}/secret.mp4'\n")
+        (inside / "list.mp4").write_text("ffconcat version 1.0\nfile '../secret.mp4'\n")
+        (inside / "list.m3u8").write_text(f"#EXTM3U\n#EXTINF:3,\nhttp://127.0.0.1:{target.port}/x.ts\n#EXT-X-ENDLIST\n")
+        allowed = Allowed(add=True, sources=(parse_place(str(inside)),), models=frozenset({"portrait"}))
+        with running(streams=Streams(LocalFleet(StreamSet(capacity=None)), allowed)) as server:
+            for name in ("list.ffconcat", "list.mp4", "list.m3u8"):
+                answer = server.client.post("/v1/streams", json={"name": "x", "source": name})
+                assert 400 <= answer.status_code < 500, answer.text
+                assert str(tmp_path) not in answer.text
+                assert name in answer.text
+            for source in SOURCES:
+                for port in ("", f":{target.port}"):
+                    text = source.replace("10.0.0.1", f"127.0.0.1{port}")
+                    assert server.client.post("/v1/streams", json={"name": "x", "source": text}).status_code in (
+                        403,
+                        422,
+                    )
+        assert not target.visits
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/srv/clips/door.mp4 is no video", "door.mp4 is no video"),
+        ("'/srv/a/b.mp4': gone", "'b.mp4': gone"),
+        ("rtsp://me:pass@cam/a/b: refused", "rtsp://[hidden]@cam/a/b: refused"),
+        ("rtsp:/me:pass@cam/a/b?k=pass is none", "rtsp:/cam/a/b?[hidden] is none"),
+        ("rtmp://host/live/pass: lost", "rtmp://host/live/[hidden] lost"),
+        ("nothing of that: 3/4, a/b, text", "nothing of that: 3/4, a/b, text"),
+    ],
+)
+def test_messages_have_neither_folders_nor_secrets(text: str, shown: str) -> None:
+    assert public_text(text) == shown
+
+
+def test_a_slate_is_shown_although_everything_else_is_being_opened(
+    client: httpx.Client, server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(client)
+    assert server.service.streams is not None
+    entered, released = threading.Semaphore(0), threading.Event()
+
+    def stuck(_: object) -> None:
+        entered.release()
+        released.wait(20)
+        raise Overloaded("it took too long")
+
+    def post(number: int) -> None:
+        httpx.post(f"{server.url}/v1/streams", json={"name": f"s{number}", "source": PATTERN}, timeout=30)
+
+    monkeypatch.setattr(server.service.streams.fleet, "add", stuck)
+    threads = [threading.Thread(target=post, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert entered.acquire(timeout=10)
+    refused(client.post("/v1/streams", json={"name": "more", "source": PATTERN}), 503)
+    started = time.monotonic()
+    assert client.patch("/v1/streams/door", json={"scene": {"slate": True}}).json()["scene"]["slate"]
+    assert client.get("/ready").status_code == 200
+    assert time.monotonic() - started < 2
+    released.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_four_streams_are_changed_at_random_over_rest_without_an_error_or_a_leak(
+    client: httpx.Client, folder: Path
+) -> None:
+    chance, names = random.Random(7), ("a", "b", "c", "d")
+    for name in names:
+        add(client, name)
+    statuses: Counter[tuple[str, int]] = Counter()
+
+    def wish(name: str) -> None:
+        where = f"/v1/streams/{name}"
+        match chance.randrange(7):
+            case 0:
+                background = chance.choice(["blur", "blur:4", "#00ff00", "beach.png", None])
+                answer = client.patch(
+                    where, json={"scene": {"background": background, "mirror": chance.random() < 0.5}}
+                )
+            case 1:
+                answer = client.patch(where, json={"scene": {"slate": chance.random() < 0.5}})
+            case 2:
+                answer = client.post(f"{where}/sinks", json={"to": f"{name}-{chance.randrange(10**9)}.mp4"})
+                if answer.status_code == 422:  # it has eight
+                    return
+            case 3:
+                sinks = client.get(where).raise_for_status().json()["sinks"]
+                if not sinks:
+                    return
+                answer = client.delete(f"{where}/sinks/{chance.choice(sinks)['id']}")
+            case 4:
+                client.delete(where).raise_for_status()
+                answer = client.post("/v1/streams", json={"name": name, "source": PATTERN})
+            case 5:
+                answer = client.patch(where, json={"rate": chance.choice((5, 10, 15))})
+            case _:
+                answer = client.get(f"{where}/snapshot.jpg")
+        statuses[answer.request.method, answer.status_code] += 1
+
+    def settled() -> tuple[int, int]:
+        for name in names:
+            client.delete(f"/v1/streams/{name}").raise_for_status()
+            add(client, name)
+            client.get(f"/v1/streams/{name}/snapshot.jpg").raise_for_status()
+        time.sleep(0.7)
+        return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+
+    for name in names * 2:
+        wish(name)
+    before = settled()
+    end = time.monotonic() + SOAK
+    while time.monotonic() < end:
+        wish(chance.choice(names))
+    after = settled()
+    assert all(status < 300 or (method, status) == ("GET", 503) for method, status in statuses), statuses
+    assert statuses["GET", 503] <= statuses["GET", 200]  # a slate that was only just begun gives no picture at once
+    assert sum(statuses.values()) > 2 * SOAK
+    assert after[0] <= before[0] + 2  # threads of pools, which are bounded
+    assert after[1] <= before[1] + 2
+    assert not list((folder / "out").glob("*.part"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -11,6 +12,9 @@ from rtseg.live.stream import LiveStream, StreamStatus
 from rtseg.live.streamset import StreamSet
 from rtseg.registry import import_target
 from rtseg.types import Output
+
+_OLD = 1.0
+"""Seconds after which a picture is not shown any more: nobody should talk to a photograph."""
 
 
 class Watch(Protocol):
@@ -94,6 +98,9 @@ class LocalWatch:
         with self._changed:
             self._changed.wait_for(lambda: self._newest is not None, timeout)
             newest, self._newest = self._newest, None
+            if newest is not None and time.monotonic() - newest.frame.arrived > _OLD:
+                self.skipped += 1
+                return None
             return newest
 
     def close(self) -> None:

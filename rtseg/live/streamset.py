@@ -95,14 +95,20 @@ class StreamSet:
                     raise
                 self._keep(name, after, fresh)
                 return after
+            fresh_sinks = {where: sink_options(where) for where in after.sinks if where not in before.sinks}
             if after.model != before.model:
                 if not isinstance(after.model, str):
                     raise ConfigError("a running stream takes a model's name, not a table: remove it and add it anew")
                 stream.swap(after.model)
             if after.scene != before.scene:
-                stream.change(**_scene_of(after).model_dump())
+                try:
+                    stream.change(**_scene_of(after).model_dump())
+                except RtsegError:
+                    if after.model != before.model:
+                        stream.swap(before.model_options.name)
+                    raise
             if after.sinks != before.sinks:
-                self._exchange(stream, before, after)
+                self._exchange(stream, before, after, fresh_sinks)
             self._keep(name, after, stream)
             return after
 
@@ -160,9 +166,14 @@ class StreamSet:
     def _paced(self, where: str | SinkOptions, options: SinkOptions, stream: LiveStream) -> Paced:
         return paced(options, stream.source, name=sink_key(where), said=stream.said, on_key=self._on_key)
 
-    def _exchange(self, stream: LiveStream, before: StreamOptions, after: StreamOptions) -> None:
+    def _exchange(
+        self,
+        stream: LiveStream,
+        before: StreamOptions,
+        after: StreamOptions,
+        fresh: Mapping[str | SinkOptions, SinkOptions],
+    ) -> None:
         """Sinks that are not there any more end, and new ones begin; the others go on."""
-        fresh = {where: sink_options(where) for where in after.sinks if where not in before.sinks}
         for where in before.sinks:
             if where not in after.sinks:
                 stream.remove_sink(sink_key(where))

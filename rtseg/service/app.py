@@ -164,7 +164,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
         if not service.workers.alive:
             raise busy("no worker is alive: one is being started")
         streams = service.streams
-        away = streams is not None and await streams.run(lambda: streams.degraded, seconds=service.settings.timeout)
+        away = streams is not None and await streams.run(lambda: streams.degraded, seconds=5.0, look=True)
         health = service.health("ready")
         return health.model_copy(update={"status": "degraded"}) if away else health
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
@@ -25,7 +26,7 @@ def add_feeds(app: FastAPI, streams: Streams, leaving: Callable[[], bool]) -> No
     feeds = Feeds(streams, leaving)
 
     async def check(name: str) -> None:
-        await streams.run(streams.fleet.options, name, seconds=10.0)
+        await streams.run(streams.fleet.options, name, seconds=10.0, look=True)
 
     @app.get(
         "/v1/streams/{name}/events",
@@ -58,8 +59,10 @@ def add_feeds(app: FastAPI, streams: Streams, leaving: Callable[[], bool]) -> No
             await check(name)
             with feeds.place():
                 await socket.accept()
-                parts = feeds.parts(name, records=records, rate=rate, last=last_event_id, limit=limit)
-                await until_first(asyncio.ensure_future(_send(socket, parts)), asyncio.ensure_future(_received(socket)))
+                made = feeds.parts(name, records=records, rate=rate, last=last_event_id, limit=limit)
+                async with contextlib.aclosing(made) as parts:  # type: ignore[type-var]
+                    sending, gone = asyncio.ensure_future(_send(socket, parts)), asyncio.ensure_future(_gone(socket))
+                    await until_first(sending, gone)
         except Refusal as refusal:
             await socket.close(1013 if refusal.status == 503 else 1008, refusal.message[:120])
 
@@ -96,6 +99,6 @@ async def _send(socket: WebSocket, parts: AsyncIterator[Any]) -> None:
     await socket.close()
 
 
-async def _received(socket: WebSocket) -> None:
+async def _gone(socket: WebSocket) -> None:
     while (await socket.receive())["type"] != "websocket.disconnect":
         continue

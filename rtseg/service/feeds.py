@@ -72,23 +72,29 @@ class Feeds:
         """The stream's next picture as JPEG; Refusal 404, and 503 where it gives none."""
         with self.place():
             async with self._watching(name) as watch:
-                output = await self.call(watch.next, _FIRST)
+                try:
+                    output = await self.call(watch.next, _FIRST)
+                except KeyError as error:
+                    raise _gone() from error
                 if output is None:
                     raise busy("the stream gives no picture now")
                 return await self.call(write_picture, output.picture, "jpeg")
 
     async def pictures(self, name: str, *, rate: float, limit: int | None) -> AsyncIterator[bytes]:
         """Parts of multipart/x-mixed-replace; a slate where no picture came for a second, never an old picture."""
-        size, given, shown = Size(640, 360), 0, True
+        size, given, due = Size(640, 360), 0, 0.0
         async with self._watching(name) as watch:
             while not self.leaving() and (limit is None or given < limit):
                 began = time.monotonic()
-                output = await self._next(watch, 1.0)
+                try:
+                    output = await self.call(watch.next, 1.0)
+                except KeyError:  # the stream was removed
+                    return
                 if output is not None:
-                    size, shown = output.picture.size, True
+                    size, due = output.picture.size, 0.0
                     jpeg = await self.call(write_picture, output.picture, "jpeg")
-                elif shown:
-                    shown = False
+                elif began >= due:
+                    due = began + _ALIVE
                     jpeg = await self.call(lambda size=size: write_picture(slate(size, "rtseg: no picture"), "jpeg"))
                 else:
                     continue
@@ -143,11 +149,15 @@ class Feeds:
         try:
             watch = await self.call(self.streams.fleet.watch, name)
         except KeyError as error:
-            raise Refusal(404, "there is no stream of that name") from error
+            raise _gone() from error
         try:
             yield watch
         finally:
             watch.close()
+
+
+def _gone() -> Refusal:
+    return Refusal(404, "there is no stream of that name")
 
 
 class Feed(Response):
@@ -160,19 +170,18 @@ class Feed(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as ASGI has it
         """Send part by part."""
-        parts = self._parts
         with self._feeds.place():
-            first = await anext(parts, b"")  # what is wrong is raised before the answer begins
-            sending = asyncio.ensure_future(self._send(first, parts, send))
-            await until_first(sending, asyncio.ensure_future(_left(receive)))
+            async with contextlib.aclosing(self._parts) as parts:  # type: ignore[type-var]
+                first = await anext(parts, b"")  # what is wrong is raised before the answer begins
+                sending = asyncio.ensure_future(self._send(first, parts, send))
+                await until_first(sending, asyncio.ensure_future(_left(receive)))
 
     async def _send(self, first: bytes, parts: AsyncIterator[bytes], send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": first, "more_body": True})
-        async with contextlib.aclosing(parts) as others:  # type: ignore[type-var]
-            async for part in others:
-                async with asyncio.timeout(_STUCK):
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
+        async for part in parts:
+            async with asyncio.timeout(_STUCK):
+                await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -196,7 +205,19 @@ def _sse(kind: str, number: str | None, said: dict[str, Any]) -> bytes:
 
 def plain(said: dict[str, Any]) -> str:
     """JSON on one line, without what may be secret in addresses."""
-    return redact(json.dumps(said, separators=(",", ":"), allow_nan=False))
+    return json.dumps(_without_secrets(said), separators=(",", ":"), allow_nan=False)
+
+
+def _without_secrets(value: Any) -> Any:
+    match value:
+        case str():
+            return redact(value)
+        case dict():
+            return {key: _without_secrets(inner) for key, inner in value.items()}
+        case list():
+            return [_without_secrets(inner) for inner in value]
+        case _:
+            return value
 
 
 async def until_first(*tasks: asyncio.Future[Any]) -> None:

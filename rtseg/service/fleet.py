@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from rtseg.live.stream import StreamStatus
 from rtseg.live.streamset import sink_key
 from rtseg.places import redact
 from rtseg.service.allow import Allowed
-from rtseg.service.journal import Journal, public_name
+from rtseg.service.journal import Journal, public_name, public_text
 from rtseg.service.refusals import Refusal, busy, refusal_of
 from rtseg.service.stream_schemas import (
     SceneAnswer,
@@ -33,6 +33,7 @@ from rtseg.service.stream_schemas import (
 )
 
 T = TypeVar("T")
+_OPENING = 6
 _MOST = 64
 """Streams at once, whoever added them: each has threads, and labels in the metrics."""
 
@@ -44,11 +45,17 @@ class Streams:
         self.fleet, self.allowed, self.most = fleet, allowed, most
         self.journal = Journal(fleet)
         self._changing: dict[str, threading.Lock] = {}
-        self._pool = ThreadPoolExecutor(16, "rtseg-streams")
+        # What opens something may take long: so much at once and no more, and looks have threads of their own.
+        self._opening = threading.BoundedSemaphore(_OPENING)
+        self._pool, self._looks = ThreadPoolExecutor(16, "rtseg-streams"), ThreadPoolExecutor(4, "rtseg-looks")
 
-    async def run(self, work: Callable[..., T], *arguments: Any, seconds: float) -> T:
-        """The work's result from a thread; Refusal 503 where it takes too long, which does not end it."""
-        future = asyncio.get_running_loop().run_in_executor(self._pool, _refusing, work, arguments)
+    async def run(self, work: Callable[..., T], *arguments: Any, seconds: float, look: bool = False) -> T:
+        """The work's result from a thread; Refusal 503 where it takes too long, which does not end it.
+
+        look: it only reads, and waits for nothing that changes something.
+        """
+        pool = self._looks if look else self._pool
+        future = asyncio.get_running_loop().run_in_executor(pool, _refusing, work, arguments)
         try:
             async with asyncio.timeout(seconds):
                 return await asyncio.shield(future)
@@ -68,6 +75,7 @@ class Streams:
         self.fleet.close()
         self.journal.close()
         self._pool.shutdown(wait=False)
+        self._looks.shutdown(wait=False)
 
     def all(self) -> StreamList:
         """Every stream."""
@@ -99,7 +107,8 @@ class Streams:
             lowest=wish.lowest,
         )
         try:
-            self.fleet.add(options)
+            with self._place():
+                self.fleet.add(options)
         except ConfigError as error:
             if wish.name in self.fleet.list() and "already" in str(error):
                 raise _taken(wish.name) from error
@@ -120,9 +129,9 @@ class Streams:
             if wish.scene is not None:
                 scene = self.fleet.list()[name].scene.changed(self._parts(wish.scene))
                 values["scene"] = scene.model_dump()
-            self.fleet.options(name)
-            if values:
-                self.fleet.change(name, values)
+            with self._place() if values.keys() - {"scene"} else contextlib.nullcontext():
+                if values:
+                    self.fleet.change(name, values)
         return self.one(name)
 
     def remove(self, name: str) -> None:
@@ -153,6 +162,16 @@ class Streams:
                 raise Refusal(404, "the stream has no such output")
             self.fleet.change(name, {"sinks": kept})
         return self.one(name)
+
+    @contextlib.contextmanager
+    def _place(self) -> Iterator[None]:
+        """A place for what may take long, so that there are always threads for a scene, or a slate."""
+        if not self._opening.acquire(blocking=False):
+            raise busy(f"{_OPENING} streams are being opened already: try again")
+        try:
+            yield
+        finally:
+            self._opening.release()
 
     def _alone(self, name: str) -> threading.Lock:
         """So that what one client reads and changes is not changed by another in between."""
@@ -190,7 +209,7 @@ class Streams:
             left_out=status.left_out,
             held=status.held,
             inferred=status.inferred,
-            error=None if status.error is None else redact(status.error),
+            error=None if status.error is None else public_text(status.error),
             counts=dict(status.counts),
             stages={stage: _times(times) for stage, times in status.stages.items()},
             sinks=[
@@ -202,7 +221,7 @@ class Streams:
                     replaced=sink.replaced,
                     repeated=sink.repeated,
                     opened=sink.opened,
-                    error=None if sink.error is None else redact(sink.error),
+                    error=None if sink.error is None else public_text(sink.error),
                     latency=None if sink.latency is None else _times(sink.latency),
                 )
                 for key, sink in status.sinks.items()
@@ -218,18 +237,10 @@ def _refusing(work: Callable[..., T], arguments: Iterable[Any]) -> T:
     except Overloaded as error:
         raise busy(f"the machine has no room for that stream: {error}") from error
     except (ModelError, DependencyMissing) as error:
-        raise Refusal(422, _hidden(str(error))) from error
+        raise Refusal(422, public_text(str(error))) from error
     except RtsegError as error:
         refusal = refusal_of(error)
-        raise Refusal(refusal.status, _hidden(refusal.message), refusal.headers) from error
-
-
-_COLLAPSED = re.compile(r"\b([a-z][a-z0-9+.-]+:/)(?:[^/\s@]*@)?([^\s?]*)(\?\S*)?")
-
-
-def _hidden(text: str) -> str:
-    """Without secrets, also in addresses that somebody took for a path, whose slashes became one."""
-    return _COLLAPSED.sub(lambda m: f"{m[1]}{m[2]}{'?[hidden]' if m[3] else ''}", redact(text))
+        raise Refusal(refusal.status, public_text(refusal.message), refusal.headers) from error
 
 
 def _taken(name: str) -> Refusal:

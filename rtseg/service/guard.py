@@ -61,13 +61,16 @@ class Guard:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The same callers as elsewhere; a handshake that is refused is answered with 403."""
+        started, answer = time.perf_counter(), _Answer(status=101)
         try:
             self._check_caller(scope["path"], Headers(scope=scope))
-        except Refusal:
+            await self._app(scope, receive, send)
+        except Refusal as refusal:
+            answer.status = refusal.status
             await receive()
             await send({"type": "websocket.close", "code": 1008})
-            return
-        await self._app(scope, receive, send)
+        finally:
+            self._note({**scope, "method": "WEBSOCKET"}, answer, time.perf_counter() - started)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 import threading
 import time
@@ -73,8 +74,11 @@ class Journal:
         self._thread.join()
 
     def _work(self) -> None:
-        while not self._closing.wait(self._interval):
+        pause = self._interval
+        while not self._closing.wait(pause):
+            began = time.monotonic()
             self._look()
+            pause = max(self._interval, 20 * (time.monotonic() - began))  # a twentieth of a core at most
         self._look()
 
     def _look(self) -> None:
@@ -103,7 +107,7 @@ class Journal:
                     "kind": kind,
                     "before": before,
                     "after": after,
-                    "detail": None if detail is None else one_line(redact(detail))[:500],
+                    "detail": None if detail is None else one_line(public_text(detail))[:500],
                 }
             )
             self._events.append((self._number, event))
@@ -114,6 +118,17 @@ def public_name(key: str) -> str:
     """An output's name for those who are not the operator: no password, no folder."""
     kind, colon, place = redact(key).partition(":")
     return f"{kind}:{place.rpartition('/')[2]}" if colon and not place.startswith("//") else redact(key)
+
+
+_COLLAPSED = re.compile(r"\b([a-z][a-z0-9+.-]+:/)(?:[^/\s@]*@)?([^\s?]*)(\?\S*)?")
+_PATH = re.compile(r"(?<![\w\]:/.@-])(?:/[^\s/'\"]+)+/(?=[^\s/'\"])")
+
+
+def public_text(text: str) -> str:
+    """A message without secrets, also in addresses whose slashes became one because somebody took them for a path, and
+    without the folders that files are in."""  # fmt: skip
+    shown = _COLLAPSED.sub(lambda m: f"{m[1]}{m[2]}{'?[hidden]' if m[3] else ''}", redact(text))
+    return _PATH.sub("", shown)
 
 
 def _seen(status: StreamStatus, before: _Seen | None) -> _Seen:

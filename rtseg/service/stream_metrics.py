@@ -14,7 +14,8 @@ from rtseg.service.journal import public_name
 
 STATES = ("live", "no signal", "closed to view", "idle", "failed", "ended")
 _RUNGS = {rung.name.lower().replace("_", " "): int(rung) for rung in Rung}
-_NO_DROPS = frozenset({"reconnects"})
+_NO_DROPS = frozenset({"reconnects", "repaired_timestamps", "ignored_rotations", "hung_readers", "hardware_failures"})
+"""What sources count besides frames that they lost."""
 
 
 class StreamCollector(Collector):

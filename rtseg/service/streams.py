@@ -40,7 +40,7 @@ def add_streams(app: FastAPI, streams: Streams, settings: Settings) -> None:
     @app.get("/v1/streams", tags=["streams"], responses={503: ANSWERS[503]})
     async def list_streams() -> StreamList:
         """Every stream, as it is now."""
-        return await streams.run(streams.all, seconds=seconds)
+        return await streams.run(streams.all, seconds=seconds, look=True)
 
     @app.post(
         "/v1/streams",
@@ -57,7 +57,7 @@ def add_streams(app: FastAPI, streams: Streams, settings: Settings) -> None:
     @app.get("/v1/streams/{name}", tags=["streams"], responses=ANSWERS)
     async def get_stream(name: StreamName) -> StreamAnswer:
         """A stream, as it is now."""
-        return await streams.run(streams.one, name, seconds=seconds)
+        return await streams.run(streams.one, name, seconds=seconds, look=True)
 
     @app.patch(
         "/v1/streams/{name}",
