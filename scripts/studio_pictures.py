@@ -1,9 +1,9 @@
 """Makes the pictures of docs/studio.md: the studio page in a real Chromium, with a clip for a camera.
 
-python scripts/studio_pictures.py CLIP
+rtseg run sample -o sample.mp4 --background none
+python scripts/studio_pictures.py sample.mp4
 
-Each is a PNG of 256 colours in docs/images, below 300 kB. The clip of those in the repository is "sign_again" of
-Intel's sample videos (github.com/intel-iot-devkit/sample-videos, CC BY 4.0).
+Each is a PNG of 256 colours in docs/images, below 300 kB.
 """
 
 from __future__ import annotations
