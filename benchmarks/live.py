@@ -5,8 +5,8 @@
 Each stream plays the clip at its own pace through the portrait model with a green background, on every frame. Each
 picture that leaves is looked at: green must be in it, and its planes must not be those of the frame. Fails (exit 1)
 where a picture shows the room, the 99th percentile of ages is over 200 ms, or memory grows by more than 1 MB an hour,
-extrapolated from a line through the readings after the first minutes: threads that allocate beside each other fill their
-pools for that long.
+extrapolated from a line through the readings after the first minutes: threads that allocate beside each other fill
+their pools for that long.
 """
 
 from __future__ import annotations

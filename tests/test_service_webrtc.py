@@ -23,13 +23,18 @@ from aiortc import RTCRtpSender
 from aiortc.codecs.vpx import Vp8Decoder, Vp8Encoder
 
 from benchmarks.callers import Caller, Camera, until
+from rtseg.live.fleet import LocalFleet
 from rtseg.live.opening import open_stream
+from rtseg.live.options import parse_stream
 from rtseg.live.scene import Scene
 from rtseg.live.stream import LiveStream
+from rtseg.live.streamset import StreamSet
 from rtseg.sections import ModelOptions
 from rtseg.service import peers as peers_module
 from rtseg.service import webrtc
+from rtseg.service.allow import Allowed
 from rtseg.service.control import Control
+from rtseg.service.fleet import Streams
 from rtseg.service.peers import Peers, Session
 from rtseg.service.refusals import Refusal
 from rtseg.service.webrtc import Peer
@@ -405,6 +410,29 @@ def test_whip_comes_in_and_whep_goes_out(service: Running) -> None:
             assert gone.status_code == 404
 
     run(main)
+
+
+def test_streams_of_the_operator_are_watched_by_their_names() -> None:
+    pattern = {"type": "synthetic", "graph": "testsrc2=size=160x96:rate=30", "live": True}
+    streams = StreamSet(capacity=None)
+    door = streams.add(parse_stream({"name": "door", "source": pattern, "scene": {"background": GREEN}}))
+
+    async def main(service: Running) -> None:
+        async with http(service) as client, a_caller() as viewer, a_caller() as sender:
+            await until(lambda: door.status().state == "idle")
+            viewer.look()
+            seen = await client.post("/whep/door", content=await viewer.offer(), headers=SDP)
+            assert seen.status_code == 201
+            await viewer.take(seen.text)
+            await until(lambda: viewer.count >= 5 and is_green(viewer))
+            sender.send(Camera())
+            taken = await client.post("/whip/door", content=await sender.offer(), headers=SDP)
+            assert taken.status_code == 409
+            assert (await client.delete(seen.headers["Location"])).status_code == 200
+            await until(lambda: door.status().state == "idle")
+
+    with running(models=("portrait",), studio=True, streams=Streams(LocalFleet(streams), Allowed())) as service:
+        run(lambda: main(service))
 
 
 def test_viewers_go_with_their_stream(service: Running) -> None:

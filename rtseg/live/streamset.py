@@ -65,6 +65,12 @@ class StreamSet:
         with self._lock:
             return self._streams[name][1]
 
+    def find(self, name: str) -> LiveStream | None:
+        """A stream by name, None if there is none."""
+        with self._lock:
+            known = self._streams.get(name)
+        return None if known is None else known[1]
+
     def options(self, name: str) -> StreamOptions:
         """What the stream was begun with, and what was changed since."""
         with self._lock:

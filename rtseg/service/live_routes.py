@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from rtseg.live.fleet import LocalFleet
 from rtseg.live.scene import Scene
 from rtseg.ops.resize import resize
 from rtseg.sections import ModelOptions
@@ -70,7 +71,10 @@ def add_live(app: FastAPI, service: Service) -> None:
         ModelOptions(name=name, providers=settings.providers, threads=settings.threads, timeout=5.0)
         for name in settings.models
     ]
-    peers = service.peers = Peers(dict(zip(service.cards, options, strict=True)), most=settings.cameras)
+    models = dict(zip(service.cards, options, strict=True))
+    fleet = None if service.streams is None else service.streams.fleet
+    find = fleet.streams.find if isinstance(fleet, LocalFleet) else lambda _name: None
+    peers = service.peers = Peers(models, most=settings.cameras, find_stream=find)
     own = APIRouter(dependencies=[Depends(_own_origin)])
     _add_studio(own, service, peers)
     _add_whip(own, peers)
