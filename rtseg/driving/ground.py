@@ -39,11 +39,12 @@ def rotation(view: View) -> F64:
     roll = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
     pitch = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
     yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    return yaw @ pitch @ roll
+    turned: F64 = yaw @ pitch @ roll
+    return turned
 
 
 def to_ground(view: View, u: ArrayLike, v: ArrayLike) -> tuple[F64, F64]:
-    """x and z of the ground that pixels show, in metres; NaN where it is the horizon or above."""
+    """The ground that pixels show, x and z in metres; NaN where it is the horizon or above."""
     r = rotation(view)
     a = (np.asarray(u, np.float64) - view.centre[0]) / view.focal
     b = (np.asarray(v, np.float64) - view.centre[1]) / view.focal
@@ -86,7 +87,8 @@ def jacobian(view: View, u: ArrayLike, v: ArrayLike) -> F64:
 def ground_sigma(view: View, u: ArrayLike, v: ArrayLike, *, pixels: float, height_sigma: float = 0.0) -> F64:
     """How well x and z are known, ...x2 in metres: pixels are known to `pixels`, angles as the view says."""
     unsure = np.array([pixels, pixels, view.pitch_sigma or 0.0, view.yaw_sigma or 0.0, height_sigma])
-    return np.sqrt(np.square(jacobian(view, u, v) * unsure).sum(axis=-1))
+    sigma: F64 = np.sqrt(np.square(jacobian(view, u, v) * unsure).sum(axis=-1))
+    return sigma
 
 
 def horizon(view: View, width: float) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -101,7 +103,8 @@ def homography(view: View) -> F64:
     """3x3, from ground (x, z, 1) to pixels (u, v, 1), up to scale."""
     r = rotation(view)
     k = np.array([[view.focal, 0, view.centre[0]], [0, view.focal, view.centre[1]], [0, 0, 1]])
-    return k @ r.T @ np.array([[1, 0, 0], [0, 0, view.height], [0, 1, 0]])
+    projected: F64 = k @ r.T @ np.array([[1, 0, 0], [0, 0, view.height], [0, 1, 0]])
+    return projected
 
 
 def birds_eye(view: View, size: tuple[int, int], *, across: float, ahead: tuple[float, float]) -> F64:
@@ -114,4 +117,5 @@ def birds_eye(view: View, size: tuple[int, int], *, across: float, ahead: tuple[
     plan = np.array(
         [[size[0] / across, 0, size[0] / 2], [0, -size[1] / (far - near), size[1] * far / (far - near)], [0, 0, 1]]
     )
-    return plan @ np.linalg.inv(homography(view))
+    seen: F64 = plan @ np.linalg.inv(homography(view))
+    return seen
