@@ -1,9 +1,9 @@
 """Lanes on drives whose truth is known, and on clips.
 
-    python -m benchmarks.lanes [--drives 200] [--jobs 1] [--clips FILE...]
+    python -m benchmarks.lanes [--drives 200] [--first 0] [--clips FILE...]
 
-Drives are drawn at random (`rtseg.driving.drives`) with noise, specks, gaps, blind and missed frames, and are read three
-times: with the camera given, with lens and height given, and with nothing given. Errors are those after the first
+Drives are drawn at random (`rtseg.driving.drives`) with noise, specks, gaps, blind and missed frames, and are read
+three times: with the camera given, with lens and height given, and with nothing given. Errors are those after the first
 second. Clips are read by the model `road`. Cost is CPU milliseconds of the thread, medians, for frames of 1280 x 720.
 """
 
@@ -52,7 +52,10 @@ def followed(drive: Drive, lanes: LaneAnalyzer, times: list[float]) -> Iterator[
 
 def drives(count: int, first: int = 0) -> None:
     """A line for each of GIVEN."""
-    print("| camera | offset at 10 m: mean, 95 %, m | heading: mean, 95 %, degrees | both ego lines | jumps, most, m |", end="")
+    print(
+        "| camera | offset at 10 m: mean, 95 %, m | heading: mean, 95 %, degrees | both ego lines | jumps, most, m |",
+        end="",
+    )
     print(" departures: precision, recall (of) | CPU-ms |\n|---|---|---|---|---|---|---|")
     for given in GIVEN:
         errors, times = LaneErrors(), list[float]()
@@ -104,7 +107,9 @@ def main() -> None:
     if options.drives:
         drives(options.drives, options.first)
     if options.clips:
-        print("\n| clip | frames with both ego lines | jumps at 10 m, most, m | events | CPU-ms |\n|---|---|---|---|---|")
+        print(
+            "\n| clip | frames with both ego lines | jumps at 10 m, most, m | events | CPU-ms |\n|---|---|---|---|---|"
+        )
         for path in options.clips:
             clip(path)
     print(f"\n{machine()}")

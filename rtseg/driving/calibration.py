@@ -33,7 +33,7 @@ _Degrees = Annotated[float, Field(ge=-45, le=45, allow_inf_nan=False)]
 class Camera(BaseModel):
     """What a calibration file says, or options do; angles in degrees, metres, pixels. None: to be found out.
 
-    fov: across the picture; or focal, in pixels of a picture `size`, width and height. centre: of the lens, in the same.
+    fov: across the picture; or focal, in pixels of a picture `size`, width and height. centre: of the lens there.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -120,7 +121,7 @@ class LaneErrors:
         for truth, found in pairs:
             if truth.time >= settled:
                 self._frame(truth, found)
-        for before, after in zip(pairs, pairs[1:], strict=False):
+        for before, after in pairwise(pairs):
             self._jump(before, after)
         true = [span for span in wheels_out([truth for truth, _ in pairs]) if span[1] >= settled]
         told = spans([(truth.time, found.events) for truth, found in pairs])

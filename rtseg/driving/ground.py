@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from rtseg.driving.state import View
 
 F64: TypeAlias = NDArray[np.float64]
+
+
+def as_f64(array: Any) -> F64:
+    """Tell the type checker what NumPy's stubs do not: float64 in, float64 out."""
+    return array  # type: ignore[no-any-return]
 
 
 def lens(size: tuple[int, int], *, fov: float) -> float:
@@ -39,8 +44,7 @@ def rotation(view: View) -> F64:
     roll = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
     pitch = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
     yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    turned: F64 = yaw @ pitch @ roll
-    return turned
+    return as_f64(yaw @ pitch @ roll)
 
 
 def to_ground(view: View, u: ArrayLike, v: ArrayLike) -> tuple[F64, F64]:
@@ -87,8 +91,7 @@ def jacobian(view: View, u: ArrayLike, v: ArrayLike) -> F64:
 def ground_sigma(view: View, u: ArrayLike, v: ArrayLike, *, pixels: float, height_sigma: float = 0.0) -> F64:
     """How well x and z are known, ...x2 in metres: pixels are known to `pixels`, angles as the view says."""
     unsure = np.array([pixels, pixels, view.pitch_sigma or 0.0, view.yaw_sigma or 0.0, height_sigma])
-    sigma: F64 = np.sqrt(np.square(jacobian(view, u, v) * unsure).sum(axis=-1))
-    return sigma
+    return as_f64(np.sqrt(np.square(jacobian(view, u, v) * unsure).sum(axis=-1)))
 
 
 def horizon(view: View, width: float) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -103,8 +106,7 @@ def homography(view: View) -> F64:
     """3x3, from ground (x, z, 1) to pixels (u, v, 1), up to scale."""
     r = rotation(view)
     k = np.array([[view.focal, 0, view.centre[0]], [0, view.focal, view.centre[1]], [0, 0, 1]])
-    projected: F64 = k @ r.T @ np.array([[1, 0, 0], [0, 0, view.height], [0, 1, 0]])
-    return projected
+    return as_f64(k @ r.T @ np.array([[1, 0, 0], [0, 0, view.height], [0, 1, 0]]))
 
 
 def birds_eye(view: View, size: tuple[int, int], *, across: float, ahead: tuple[float, float]) -> F64:
@@ -117,5 +119,4 @@ def birds_eye(view: View, size: tuple[int, int], *, across: float, ahead: tuple[
     plan = np.array(
         [[size[0] / across, 0, size[0] / 2], [0, -size[1] / (far - near), size[1] * far / (far - near)], [0, 0, 1]]
     )
-    seen: F64 = plan @ np.linalg.inv(homography(view))
-    return seen
+    return as_f64(plan @ np.linalg.inv(homography(view)))

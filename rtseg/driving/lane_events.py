@@ -15,6 +15,8 @@ _CERTAIN, _OVER = 0.16, 0.4
 _TOLD = 1.0
 """Seconds that a lane change is told."""
 _FRAMES = 3
+_ENTERING = 4.0
+"""Seconds that a vehicle may straddle a line after a change."""
 
 
 @dataclass(slots=True)
@@ -40,10 +42,10 @@ class _Since:
 class LaneEvents:
     """Events of lanes, frame by frame. width: of the vehicle, in metres; the camera is in its middle.
 
-    "lane_departure" begins when a wheel has been beyond a line for 0.16 s and three frames and ends when the wheels have
-    been 0.15 m inside for 0.4 s, or with a lane change: values "side" and "beyond", metres. "lane_change": the middle
-    of the vehicle is 0.2 m beyond a line; value "side". No lines, no events; an event goes on while they are out of
-    sight.
+    "lane_departure" begins when a wheel has been beyond a line for 0.16 s and three frames and ends when the wheels
+    have been 0.15 m inside for 0.4 s, or with a lane change: values "side" and "beyond", metres. "lane_change": the
+    middle of the vehicle is 0.2 m beyond a line; value "side". Its wheels may then take four seconds to be inside. No
+    lines, no events; an event goes on while they are out of sight.
     """
 
     width: float = VEHICLE_WIDTH
@@ -52,12 +54,14 @@ class LaneEvents:
     _departure: tuple[str, int, float] | None = None  # side, pts and time of its begin
     _change: tuple[str, int, float] | None = None
     _sides: dict[int, int] = field(default_factory=dict)
+    _entering: float | None = None  # since when the vehicle has not yet come into a new lane
 
     def reset(self) -> None:
         """A cut: nothing that was begun goes on."""
         self._out, self._in = _Since(), _Since()
         self._departure = self._change = None
         self._sides = {}
+        self._entering = None
 
     def __call__(self, lanes: Lanes, time: float, pts: int) -> Sequence[Event]:
         """The events of a frame at `time` seconds."""
@@ -73,14 +77,21 @@ class LaneEvents:
         side = max(beyond, key=lambda name: beyond[name]) if beyond else ""
         known = lanes.offset is not None and bool(beyond)
         most = beyond[side] if side else 0.0
-        if self._departure is None:
-            if self._out.hold(known and most > 0, time, pts) < _CERTAIN or self._out.time is None:
-                return []
-            self._departure = side, self._out.pts, self._out.time
-            return [self._departed("begin", time, most)]
         changed = known and any(
             self._sides.get(line.id, line.place) * line.place < 0 for line in (left, right) if line is not None
         )
+        if changed:
+            self._entering = time
+        elif self._entering is not None and ((known and most < 0) or time - self._entering > _ENTERING):
+            self._entering = None
+        if self._departure is None:
+            if (
+                self._out.hold(known and most > 0 and self._entering is None, time, pts) < _CERTAIN
+                or self._out.time is None
+            ):
+                return []
+            self._departure = side, self._out.pts, self._out.time
+            return [self._departed("begin", time, most)]
         if self._in.hold(known and most < -_BACK, time, pts) >= _OVER or changed:
             ended = self._departed("end", time, most)
             self._departure, self._out, self._in = None, _Since(), _Since()

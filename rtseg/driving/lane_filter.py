@@ -13,14 +13,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.driving.ground import F64
+from rtseg.driving.ground import F64, as_f64
 from rtseg.driving.lane_points import LanePoints
 
 SHARED = 5
 V, E, C1, C2, C3 = range(SHARED)
 _START = np.array([0.7, 0.008, 0.05, 0.003, 3e-5])
 """Standard deviations before anything was seen."""
-_DRIFT = np.array([1.2, 0.0, 0.03, 1e-3, 1.5e-5])
+_DRIFT = np.array([1.2, 0.0, 0.06, 1e-3, 3e-5])
 """The same for what a second adds, as of random walks."""
 SHAKE, _SHAKE_SECONDS = 0.006, 0.2
 _OWN = 0.10  # metres that a line moves against the others in a second
@@ -58,6 +58,7 @@ class RoadFilter:
         step = np.eye(size)
         step[SHARED:, V] = seconds
         step[V, V] = np.exp(-seconds / 2.0)
+        step[C3, C3] = np.exp(-seconds / 1.0)  # bends change for a second or two, then stay
         step[E, E] = forget = np.exp(-seconds / _SHAKE_SECONDS)
         self.mean = step @ self.mean
         self.covariance = step @ self.covariance @ step.T
@@ -69,17 +70,20 @@ class RoadFilter:
     def at(self, z: F64) -> F64:
         """What all lines have in common: x at distances, without the lines' own c0."""
         c1, c2, c3 = self.mean[C1 : C3 + 1]
-        return z * (c1 + z * (c2 / 2 + z * c3 / 6))
+        x: F64 = z * (c1 + z * (c2 / 2 + z * c3 / 6))
+        return x
 
     def spread(self, points: LanePoints, height: float) -> F64:
         """By how much a point's x grows with e, metres a radian."""
         c1, c2, c3 = self.mean[C1 : C3 + 1]
         slope = c1 + points.z * (c2 + points.z * c3 / 2)
-        return points.z * (points.x - slope * points.z) / height
+        grown: F64 = points.z * (points.x - slope * points.z) / height
+        return grown
 
     def across(self, points: LanePoints, height: float) -> F64:
         """The c0 that a line through each point would have."""
-        return points.x - self.at(points.z) - self.spread(points, height) * self.mean[E]
+        x: F64 = points.x - self.at(points.z) - self.spread(points, height) * self.mean[E]
+        return x
 
     def update(self, points: LanePoints, line: NDArray[np.intp], height: float) -> None:
         """Take points into account, each of its line; outliers count little (Huber's, then Tukey's weights)."""
@@ -92,10 +96,12 @@ class RoadFilter:
         start, mean = before @ self.mean, self.mean
         for turn in range(3):
             far = np.abs(points.x - rows @ mean) / points.sigma
-            weight = 1 / np.maximum(far / 1.5, 1) if turn == 0 else np.square(np.clip(1 - np.square(far / 4.5), 0, 1))
+            weight: F64 = (
+                1 / np.maximum(far / 1.5, 1) if turn == 0 else np.square(np.clip(1 - np.square(far / 4.5), 0, 1))
+            )
             weighted = rows * (weight / points.sigma**2)[:, None]
             after = before + weighted.T @ rows
-            mean = np.linalg.solve(after, start + weighted.T @ points.x)
+            mean = as_f64(np.linalg.solve(after, start + weighted.T @ points.x))
         self.mean = mean
         covariance = np.linalg.inv(after)
         self.covariance = (covariance + covariance.T) / 2

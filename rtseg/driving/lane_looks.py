@@ -87,7 +87,8 @@ class Looks:
 
         def levels(u: F64) -> F64:
             column = np.clip((u * across).astype(np.intp), 0, plane.shape[1] - 1)
-            return plane[row, column].astype(np.float64)
+            level: F64 = plane[row, column].astype(np.float64)
+            return level
 
         # Paint is narrower than its mask: of three places across it the yellowest counts.
         apart = 0.6 / own.z * frame.size.width

@@ -127,8 +127,7 @@ def _pieces(mask: U8) -> F64:
     """Nx4: unit normal, distance along it, and length, of connected pieces that are long, thin and not level."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     found = []
-    order = np.argsort(-stats[1:, cv2.CC_STAT_HEIGHT])[:12] + 1 if count > 1 else []
-    for number in order:
+    for number in np.argsort(-stats[1:count, cv2.CC_STAT_HEIGHT])[:12] + 1:
         x, y, w, h = (int(stats[number, place]) for place in range(4))
         if h < 6:
             continue

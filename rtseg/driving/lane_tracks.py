@@ -45,7 +45,7 @@ class LaneTracks:
         self._next = 1
 
     def at(self, z: float) -> F64:
-        """x of each line at a distance."""
+        """X of each line at a distance."""
         x: F64 = self.filter.mean[SHARED:] + self.filter.at(np.array(z))
         return x
 
@@ -109,7 +109,7 @@ class LaneTracks:
         if not self.tracks or not len(points):
             return np.full(len(points), -1, np.intp)
         apart = np.abs(self.filter.across(points, height)[:, None] - self.filter.mean[SHARED:])
-        line = np.argmin(apart, axis=1)
+        line: NDArray[np.intp] = np.argmin(apart, axis=1)
         lost = np.array([min(track.unseen, 1.0) for track in self.tracks])
         allowed = 0.35 + 0.012 * points.z + 0.3 * lost[line] + 0.5 * min(seconds, 0.5)
         line[apart[np.arange(len(points)), line] > allowed] = -1
