@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import rtseg
 from rtseg.driving.drives import LaneErrors, random_drive
 from rtseg.driving.lane_points import runs_of, vanishing_point
 from rtseg.driving.lanes import LaneAnalyzer
@@ -16,6 +19,7 @@ from rtseg.driving.render import Drive, Excursion, Marking, Rendered, Rough, Veh
 from rtseg.driving.state import Event, Scene
 from rtseg.errors import ConfigError
 from rtseg.frame import Size
+from rtseg.sources.video import VideoFile
 from rtseg.types import Regions
 
 ROAD = (Marking(-5.4, None, "yellow"), Marking(-1.8, (3.0, 9.0)), Marking(1.8, (3.0, 9.0)), Marking(5.4))
@@ -218,3 +222,19 @@ def test_a_model_without_lanes_is_an_error() -> None:
     person = Regions(np.zeros((1, 4, 4), np.uint8), ("person",), 0, Size(1280, 720))
     with pytest.raises(ConfigError, match="use the model road"):
         LaneAnalyzer()(frame, person)
+
+
+@pytest.mark.parametrize("clip", ["highway_white.mp4", "highway_dusk.mp4"])
+def test_real_roads_have_both_lines_in_every_frame_and_none_that_jumps(clip: str, shared: Path) -> None:
+    pipeline, lanes = rtseg.load_pipeline(model="road"), LaneAnalyzer()
+    before: dict[int, float] = {}
+    for frame in itertools.islice(VideoFile(shared / "clips" / "road" / clip), 45):
+        lanes(frame, pipeline(frame).segmentation)
+        found = lanes.scene.lanes
+        now = {line.place: line.at(10.0) for line in found.lines}
+        assert {-1, 1} <= now.keys()
+        assert all(abs(now[place] - before[place]) < 0.3 for place in now.keys() & before.keys())
+        assert lanes.scene.events == ()
+        before = now
+    assert lanes.scene.lanes.width is not None
+    assert 3.2 < lanes.scene.lanes.width.value < 4.0
