@@ -202,7 +202,7 @@ class MeasureAnalyzer(Section):
 class LanesAnalyzer(Section):
     """Lane lines on the road, and the vehicle in its lane.
 
-    calibration: a file. height, vehicle_width: metres. fov, pitch, yaw: degrees.
+    calibration: a file. height, vehicle_width: metres. fov, pitch, yaw: degrees. region: whose mask has the lines.
     """
 
     type: Literal["lanes"] = "lanes"
@@ -212,6 +212,7 @@ class LanesAnalyzer(Section):
     pitch: Annotated[float, Field(ge=-45, le=45)] | None = None
     yaw: Annotated[float, Field(ge=-45, le=45)] | None = None
     vehicle_width: Annotated[float, Field(gt=0.5, lt=4)] | None = None
+    region: str | None = None
 
 
 class BackgroundEffect(Section):

@@ -74,7 +74,7 @@ def test_measurements_that_err_together_count_by_time_not_by_number() -> None:
 def test_what_was_given_never_changes() -> None:
     calibration = Calibration(Camera(fov=60, height=1.3, pitch=2, yaw=0))
     before = calibration.view(SIZE)
-    assert calibration.size_up(5.0) == 1.0
+    assert calibration.size_up(5.0) is None
     assert calibration.refine(elapsed=1.0, pitch=(0.1, 0.001), yaw=(0.1, 0.001), width=(3.0, 0.01)) == (0.0, 0.0, 1.0)
     assert calibration.view(SIZE) == before
 
@@ -92,8 +92,10 @@ def test_the_camera_is_aimed_at_where_the_lines_meet() -> None:
 
 def test_height_follows_from_the_first_lane_but_never_better_than_lanes_are_alike() -> None:
     calibration = Calibration(Camera(fov=60))
-    assert calibration.size_up(1.8) == pytest.approx(2.0)
-    assert calibration.view(SIZE).height == pytest.approx(2.6)
+    assert calibration.size_up(7.2) is None  # two lanes: no camera is 0.65 m high
+    assert not calibration.sized
+    assert calibration.size_up(2.4) == pytest.approx(1.5)
+    assert calibration.view(SIZE).height == pytest.approx(1.95)
     for _ in range(2000):
         calibration.refine(elapsed=0.1, width=(3.6, 0.05))
     assert calibration.height_sigma() >= 0.1 / 3.6

@@ -238,3 +238,13 @@ def test_real_roads_have_both_lines_in_every_frame_and_none_that_jumps(clip: str
         before = now
     assert lanes.scene.lanes.width is not None
     assert 3.2 < lanes.scene.lanes.width.value < 4.0
+
+
+def test_two_lanes_are_not_taken_for_one_while_the_line_between_is_not_seen_yet() -> None:
+    road = (Marking(-5.4), Marking(-1.8, (3.0, 9.0)), Marking(1.8))
+    drive = Drive(seconds=2.0, rate=15, markings=road, height=1.5, fov=math.radians(60), wander=0.0)
+    pairs = list(followed(drive, LaneAnalyzer()))
+    assert all(scene.lanes.offset is None or abs(scene.lanes.offset.value) < 0.2 for _, scene in pairs)
+    assert pairs[-1][1].lanes.width is not None
+    assert pairs[-1][1].lanes.width.value == pytest.approx(3.6, abs=0.1)
+    assert not any(scene.events for _, scene in pairs)

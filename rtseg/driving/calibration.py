@@ -26,6 +26,9 @@ HEIGHT = 1.3
 LANE_WIDTH, _LANE_SIGMA = 3.6, 0.1
 """Metres between the middles of a lane's lines on larger roads, 3.5 to 3.7; narrower town lanes are not covered."""
 
+_TALL = (0.8, 2.4)
+_ODD = 0.6  # seconds
+
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Degrees = Annotated[float, Field(ge=-45, le=45, allow_inf_nan=False)]
 
@@ -131,6 +134,8 @@ class Calibration:
         self.yaw = Estimate(*_angle(given.yaw, 0.05), seconds=2.0, drift=2e-4)
         tall = None if given.height is not None else 0.25
         self.height = Estimate(math.log(given.height or HEIGHT), tall, seconds=3.0, drift=1e-3)
+        self.sized = self.height.fixed
+        self._odd = 0.0
 
     def view(self, size: tuple[int, int], *, shake: float = 0.0, shake_sigma: float = 0.0) -> View:
         """As of now, for a frame of `size`; shake: pitch of the moment beside the mount's, radians."""
@@ -174,12 +179,17 @@ class Calibration:
         self.started = True
         return True
 
-    def size_up(self, width: float) -> float:
-        """The first lane was seen `width` metres wide: the factor of the height, 1 where it was given."""
-        if self.height.fixed or not 1.0 < width < 12.0:
-            return 1.0
+    def size_up(self, width: float) -> float | None:
+        """The first lane was seen `width` metres wide: the factor of the height, None where nothing follows.
+
+        Nothing follows where the height was given, and from a width that would put the camera where no vehicle has one: two lanes that look like one,
+        since the line between them was not seen yet, or a hard shoulder.
+        """
+        if self.height.fixed or not _TALL[0] < math.exp(self.height.value) * LANE_WIDTH / width < _TALL[1]:
+            return None
         change = math.log(LANE_WIDTH / width)
         self.height = Estimate(self.height.value + change, 0.08, seconds=3.0, drift=1e-3)
+        self.sized = True
         return math.exp(change)
 
     def refine(
@@ -198,7 +208,11 @@ class Calibration:
             by_pitch = self.pitch.learn(self.pitch.value + pitch[0], pitch[1], elapsed)
         if yaw is not None:
             by_yaw = self.yaw.learn(self.yaw.value + yaw[0], yaw[1], elapsed)
-        if width is not None and 2.5 < width[0] < 5.0:
+        odd = width is not None and not 2.5 < width[0] < 5.0
+        self._odd = self._odd + elapsed if odd else 0.0
+        if self._odd > _ODD and not self.height.fixed:  # what was taken for a lane was none
+            self.sized, self._odd = False, 0.0
+        if width is not None and self.sized and not odd:
             seems = self.height.value + math.log(LANE_WIDTH / width[0])
             scale = math.exp(self.height.learn(seems, math.hypot(width[1] / width[0], 0.05), elapsed))
         return Correction(by_pitch, by_yaw, scale)

@@ -37,12 +37,12 @@ class Track:
 
 
 class LaneTracks:
-    """Lines over time. `tracks` are in the order of the filter's lines."""
+    """Lines over time. `tracks` are in the order of the filter's lines; `next`: the id that a new one gets."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, first: int = 1) -> None:
         self.filter = RoadFilter()
         self.tracks: list[Track] = []
-        self._next = 1
+        self.next = first
 
     def at(self, z: float) -> F64:
         """X of each line at a distance."""
@@ -138,9 +138,9 @@ class LaneTracks:
                 return
             x = float(np.median(across[near]))
             self.filter.add(x)
-            new = Track(self._next, 1 if x > 0 else -1, 1, 1, near=float(own.z.min()), far=float(own.z.max()))
+            new = Track(self.next, 1 if x > 0 else -1, 1, 1, near=float(own.z.min()), far=float(own.z.max()))
             new.seen, new.sure = True, first and len(own) >= 20 and long > 6
-            self._next += 1
+            self.next += 1
             self.tracks.append(new)
             number = len(self.tracks) - 1
             self.filter.update(own, np.full(len(own), number, np.intp), height)
@@ -162,7 +162,7 @@ class LaneTracks:
 
     def _settle(self) -> None:
         for track in self.tracks:
-            track.sure = track.sure or (track.hits >= 5 and track.hits > 0.5 * track.age)
+            track.sure = track.sure or (track.hits >= 4 and track.hits > 0.5 * track.age)
 
     def places(self) -> dict[int, int]:
         """Place -> line, of those that are sure; the nearest on either side are -1 and 1."""

@@ -110,14 +110,16 @@ class LaneAnalyzer:
                 calibration.begin(view, (u * across, v * down, sigma * across))
                 view = calibration.view(size)
         points = lane_points(mask, view, size)
-        fresh = not self._tracks.tracks
         line = self._tracks.step(points, view.height, elapsed)
         places = self._tracks.places()
-        if fresh and {-1, 1} <= places.keys():
+        if not calibration.sized and {-1, 1} <= places.keys():
             ends = self._tracks.at(0.0)
             scale = calibration.size_up(float(ends[places[1]] - ends[places[-1]]))
-            if scale != 1.0:  # the road is seen anew with a camera of the right height
-                self._tracks = LaneTracks()
+            if scale is not None:  # the road is seen anew with a camera of the right height
+                if scale > 1.1 or scale < 0.9:  # what was apart by how many metres is no longer true
+                    self._tracks = LaneTracks(first=self._tracks.next)
+                else:
+                    self._tracks.filter.grow(scale)
                 view = calibration.view(size)
                 points = lane_points(mask, view, size)
                 line = self._tracks.step(points, view.height, elapsed)
@@ -163,7 +165,7 @@ class LaneAnalyzer:
                 track.age,
             )
         found = tuple(lines[place] for place in sorted(lines))
-        if -1 not in lines or 1 not in lines:
+        if not ({-1, 1} <= lines.keys() and self.calibration.sized):
             return Lanes(found)
         left, right = (tracks.places()[side] + SHARED for side in (-1, 1))
         spread = road.covariance
