@@ -109,3 +109,15 @@ def test_a_cut_forgets_what_was_found() -> None:
     calibration.size_up(3.0)
     calibration.reset()
     assert calibration.view(SIZE) == before
+
+
+def test_the_camera_looks_where_it_travels_to_as_seen_from_its_own_axes() -> None:
+    calibration = Calibration(Camera(fov=60, height=1.3))
+    view = calibration.view(SIZE)
+    for _ in range(20):
+        calibration.travelled(view, (680.0, 330.0, 1.0, 1.0), elapsed=2.0)
+    aimed = calibration.view(SIZE)
+    assert (aimed.yaw, aimed.pitch) == pytest.approx(
+        (-math.atan(40 / view.focal), math.atan(30 / view.focal)), abs=1e-3
+    )
+    assert calibration.travelled(view, (-4000.0, 330.0, 1.0, 1.0), elapsed=2.0) == (0.0, 0.0, 1.0)

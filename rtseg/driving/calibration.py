@@ -1,8 +1,8 @@
 """How the camera looks at the road: told by a file, or found while driving, and how well it is known.
 
 What is not given is estimated: pitch and yaw begin with the point where the lane lines meet and are refined by what
-the lines tell in each frame; the height follows from the lanes' width. Each is a Kalman filter of one number in
-information form, whose information fades a little with time, since loads shift.
+the lines tell in each frame and by the point that the camera travels to; the height follows from the lanes' width. Each
+is a Kalman filter of one number in information form, whose information fades a little with time, since loads shift.
 """
 
 from __future__ import annotations
@@ -182,8 +182,8 @@ class Calibration:
     def size_up(self, width: float) -> float | None:
         """The first lane was seen `width` metres wide: the factor of the height, None where nothing follows.
 
-        Nothing follows where the height was given, and from a width that would put the camera where no vehicle has one: two lanes that look like one,
-        since the line between them was not seen yet, or a hard shoulder.
+        Nothing follows where the height was given, and from a width that would put the camera where no vehicle has one:
+        two lanes that look like one, since the line between them was not seen yet, or a hard shoulder.
         """
         if self.height.fixed or not _TALL[0] < math.exp(self.height.value) * LANE_WIDTH / width < _TALL[1]:
             return None
@@ -216,6 +216,18 @@ class Calibration:
             seems = self.height.value + math.log(LANE_WIDTH / width[0])
             scale = math.exp(self.height.learn(seems, math.hypot(width[1] / width[0], 0.05), elapsed))
         return Correction(by_pitch, by_yaw, scale)
+
+    def travelled(self, view: View, focus: tuple[float, float, float, float], elapsed: float) -> Correction:
+        """The camera moved towards a pixel of the frame: u, v and their sigmas. That is where the vehicle's axis points
+        and the horizon lies, but for sideways drift and the bumps of the moment."""
+        u, v, u_sigma, v_sigma = focus
+        yaw = math.atan((view.centre[0] - u) / view.focal)
+        pitch = math.atan((view.centre[1] - v) / view.focal)
+        if max(abs(yaw), abs(pitch)) > 0.35:
+            return Correction()
+        by_yaw = self.yaw.learn(yaw, math.hypot(u_sigma / view.focal, 0.01), elapsed)
+        by_pitch = self.pitch.learn(pitch, math.hypot(v_sigma / view.focal, 0.012), elapsed)
+        return Correction(by_pitch, by_yaw)
 
     def _confidence(self, pitch_sigma: float | None) -> float:
         """1 where all is known; a half where the pitch is known to a quarter of a degree or height to a fifth."""

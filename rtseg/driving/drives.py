@@ -26,7 +26,7 @@ def random_drive(seed: int, *, rough: Rough | None = None, seconds: float = 9.0,
     """
     chance = np.random.default_rng(seed)
     width = float(chance.uniform(3.4, 3.8))
-    lanes, own = int(chance.integers(2, 5)), 0
+    lanes = int(chance.integers(2, 5))
     own = int(chance.integers(0, lanes))
     markings = []
     for border in range(lanes + 1):
@@ -110,10 +110,7 @@ class LaneErrors:
     frames: int = 0
     both: int = 0
     withheld: int = 0
-    kinds: Departures = field(default_factory=Departures)
     departures: Departures = field(default_factory=Departures)
-    _told: list[tuple[float, float, str]] = field(default_factory=list)
-    _true: list[tuple[float, float, str]] = field(default_factory=list)
 
     def add(self, drive: Iterable[tuple[Rendered, Scene]], *, settled: float = 1.0) -> None:
         """One drive: what is true and what was found."""

@@ -15,6 +15,7 @@ _REACH = 9.0  # metres to the side
 _APART = 1.7  # metres between lines that are followed
 _FORGOTTEN = 2.0  # seconds without a point
 _SIDE = 0.2  # metres that a line must be beyond the vehicle's middle to be on its other side
+_CROSSED = 3  # frames that it must be there
 _CELL = 0.1
 
 
@@ -28,6 +29,7 @@ class Track:
     age: int = 0
     unseen: float = 0.0
     sure: bool = False
+    crossed: int = 0
     seen: bool = False
     near: float = 0.0
     far: float = 0.0
@@ -81,8 +83,9 @@ class LaneTracks:
                 track.hits += 1
                 track.near, track.far = float(own.min()), float(own.max())
             x = self.filter.mean[SHARED + number]
-            if x * track.side < -_SIDE:
-                track.side = -track.side
+            track.crossed = track.crossed + 1 if x * track.side < -_SIDE else 0
+            if track.crossed >= _CROSSED:
+                track.side, track.crossed = -track.side, 0
         self._end()
         if (line < 0).any():
             self._begin(points, height)

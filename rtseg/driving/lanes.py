@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 
@@ -26,12 +26,15 @@ from rtseg.driving.state import (
     observe_lanes,
     observe_view,
 )
+from rtseg.driving.travel import Travel
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8
 from rtseg.types import Frame, Observation, Segmentation, masks_of
 
 _LIMITS = {"offset": 0.3, "heading": math.radians(1.5), "curvature": 2e-3, "width": 0.4}
 """Standard deviations from which a measure is withheld."""
+_SURE = 0.003  # radians
+_LOOK = 0.7  # seconds that a look at where the camera travels to stands for
 _STEP = 0.04  # seconds between frames whose times say nothing
 
 
@@ -62,6 +65,7 @@ class LaneAnalyzer:
         self.calibration = Calibration(camera, file=calibration is not None)
         self._tracks = LaneTracks()
         self._looks = Looks()
+        self._travel = Travel()
         self._events = LaneEvents(vehicle_width)
         self._region = region
         self._last: tuple[int, float] | None = None  # epoch and time of the last frame
@@ -71,6 +75,7 @@ class LaneAnalyzer:
         """A cut: camera, lines and events are forgotten."""
         self.calibration.reset()
         self._tracks = LaneTracks()
+        self._travel.reset()
         self._events.reset()
         self._last = None
 
@@ -83,6 +88,7 @@ class LaneAnalyzer:
         mask = masks.get(self._region, np.zeros((4, 4), np.uint8))
         elapsed = self._elapsed(frame)
         points = self._follow(mask, frame.size, elapsed)
+        self._travel_on(frame, masks, elapsed)
         view = self._refine(frame.size, elapsed)
         self._looks(frame, self._tracks, *points, view, masks, elapsed)
         lanes = self._lanes(view)
@@ -124,6 +130,20 @@ class LaneAnalyzer:
                 points = lane_points(mask, view, size)
                 line = self._tracks.step(points, view.height, elapsed)
         return points, line
+
+    def _travel_on(self, frame: Frame, masks: Mapping[str, U8], elapsed: float) -> None:
+        """Learn from where the camera travels to, while that may still tell something."""
+        calibration = self.calibration
+        unsure = max(calibration.yaw.sigma or 0.0, calibration.pitch.sigma or 0.0)
+        if unsure < _SURE:
+            return
+        moving = [masks[name] for name in ("vehicle", "vulnerable") if name in masks]
+        view = calibration.view(frame.size)
+        ahead = view.centre[0] - view.focal * math.tan(view.yaw), view.centre[1] - view.focal * math.tan(view.pitch)
+        focus = self._travel(frame, np.maximum.reduce(moving) if moving else None, elapsed, ahead)
+        if focus is not None:
+            change = calibration.travelled(view, focus, _LOOK)
+            self._tracks.filter.turn(pitch=change.pitch, yaw=change.yaw)
 
     def _refine(self, size: tuple[int, int], elapsed: float) -> View:
         """Let the calibration learn from the lines, and the lines follow it."""

@@ -317,7 +317,7 @@ def _roughen(lane: U8, rough: Rough, chance: np.random.Generator) -> None:
 
 
 def picture(drive: Drive, view: View, lines: Sequence[LaneLine], obstacles: Sequence[Obstacle], time: float) -> U8:
-    """RGB uint8 HxWx3: sky, grass, asphalt with grain, markings in their colours, vehicles as boxes."""
+    """RGB uint8 HxWx3: sky, grass, asphalt, markings in their colours, vehicles as boxes."""
     width, height = drive.size
     made = np.empty((height, width, 3), np.uint8)
     level = int(np.clip(view.centre[1] - view.focal * math.tan(view.pitch), 0, height))
