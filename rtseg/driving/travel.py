@@ -1,8 +1,8 @@
 """Where the camera travels to: the point that everything at rest flows away from.
 
 Corners are followed over a few frames (Shi and Tomasi; Lucas and Kanade in pyramids, there and back). Dense flow of
-small planes, `rtseg.ops.flow`, is too coarse for it: far ahead things move by a tenth of a pixel, and its focus wandered
-by a quarter of the picture where corners keep to a hundredth.
+small planes, `rtseg.ops.flow`, is too coarse for it: far ahead things move by a tenth of a pixel, and its focus
+wandered by a quarter of the picture where corners keep to a hundredth.
 """
 
 from __future__ import annotations
