@@ -17,11 +17,16 @@ _FORGOTTEN = 2.0  # seconds without a point
 _SIDE = 0.2  # metres that a line must be beyond the vehicle's middle to be on its other side
 _CROSSED = 3  # frames that it must be there
 _CELL = 0.1
+_NARROW = 2.4  # metres from which two lines can be a lane
+_PRESENT_SECONDS, _ABSENT = 1.7, 0.3
 
 
 @dataclass(slots=True)
 class Track:
-    """A line that is followed. hits: frames in which it was seen. points: of this frame."""
+    """A line that is followed. hits: frames in which it was seen, present: the share of late ones. near, far: there.
+
+    crossed: frames that it has been on the other side. filled, dashed, yellowness: see `Looks`.
+    """
 
     id: int
     side: int
@@ -30,6 +35,7 @@ class Track:
     unseen: float = 0.0
     sure: bool = False
     crossed: int = 0
+    present: float = 0.6
     seen: bool = False
     near: float = 0.0
     far: float = 0.0
@@ -77,7 +83,7 @@ class LaneTracks:
         for number, track in enumerate(self.tracks):
             own = points.z[line == number]
             track.age += 1
-            track.seen = len(own) >= 4
+            track.seen = len(own) >= 5 and float(np.ptp(own)) > 1.5
             track.unseen = 0.0 if track.seen else track.unseen + seconds
             if track.seen:
                 track.hits += 1
@@ -86,6 +92,10 @@ class LaneTracks:
             track.crossed = track.crossed + 1 if x * track.side < -_SIDE else 0
             if track.crossed >= _CROSSED:
                 track.side, track.crossed = -track.side, 0
+        if any(track.seen for track in self.tracks):  # else the picture is to blame
+            keep = np.exp(-seconds / _PRESENT_SECONDS)
+            for track in self.tracks:
+                track.present = keep * track.present + (1 - keep) * track.seen
         self._end()
         if (line < 0).any():
             self._begin(points, height)
@@ -154,18 +164,23 @@ class LaneTracks:
         for number in reversed(range(len(self.tracks))):
             track, x = self.tracks[number], self.filter.mean[SHARED + number]
             patience = _FORGOTTEN if track.sure else 0.3
+            absent = track.present < _ABSENT
             doubles = any(
                 abs(self.filter.mean[SHARED + other] - x) < 0.9 and (rival.hits, -rival.id) > (track.hits, -track.id)
                 for other, rival in enumerate(self.tracks)
                 if other != number
             )
-            if track.unseen > patience or abs(x) > _REACH + 1 or doubles:
+            if track.unseen > patience or absent or abs(x) > _REACH + 1 or doubles:
                 del self.tracks[number]
                 self.filter.remove(number)
 
     def _settle(self) -> None:
-        for track in self.tracks:
-            track.sure = track.sure or (track.hits >= 4 and track.hits > 0.5 * track.age)
+        """A line is sure once it was seen in most of its frames; in the middle of a lane only after many."""
+        x = self.filter.mean[SHARED:]
+        for number, track in enumerate(self.tracks):
+            others = [abs(x[number] - x[n]) for n, other in enumerate(self.tracks) if other.sure and n != number]
+            hits, share = (4, 0.5) if min(others, default=_NARROW) >= _NARROW else (20, 0.7)
+            track.sure = track.sure or (track.hits >= hits and track.hits > share * track.age)
 
     def places(self) -> dict[int, int]:
         """Place -> line, of those that are sure; the nearest on either side are -1 and 1."""
