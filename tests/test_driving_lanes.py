@@ -256,3 +256,25 @@ def test_specks_in_the_middle_of_a_lane_make_no_line_of_it() -> None:
     pairs = list(followed(drive, LaneAnalyzer(height=drive.height, fov=math.degrees(drive.fov))))
     assert [event.values["side"] for _, event in begun(pairs, "lane_change")] == ["right"]
     assert [event.values["side"] for _, event in begun(pairs, "lane_departure")] == ["right"]
+
+
+@pytest.mark.parametrize("shape", [(192, 320), (16, 16), (360, 640), (3, 3)])
+def test_no_mask_is_too_odd(shape: tuple[int, int]) -> None:
+    chance, lanes = np.random.default_rng(7), LaneAnalyzer()
+    grey = next(iter(render(Drive()))).frame
+    masks = [np.zeros(shape), np.full(shape, 255), chance.integers(0, 256, shape), np.eye(*shape) * 255]
+    masks += [(chance.random(shape) < 0.02) * 255 for _ in range(12)]
+    for index, mask in enumerate(masks):
+        regions = Regions(mask.astype(np.uint8)[None], ("lane",), index * 3600, Size(1280, 720))
+        lanes(grey.at(pts=index * 3600), regions)
+        assert all(np.isfinite(line.coefficients).all() for line in lanes.scene.lanes.lines)
+
+
+def test_times_that_stand_still_or_leap_do_no_harm() -> None:
+    drive = Drive(seconds=0.6, markings=ROAD, wander=0.0)
+    lanes = told(drive)
+    for frame in render(drive):
+        lanes(frame.frame.at(pts=0), frame.regions)
+    lanes(frame.frame.at(pts=90000 * 3600), frame.regions)
+    lanes(frame.frame.at(pts=5), frame.regions)
+    assert [line.place for line in lanes.scene.lanes.lines] == [-2, -1, 1, 2]

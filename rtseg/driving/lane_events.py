@@ -35,7 +35,7 @@ class _Since:
         if self.time is None:
             self.time, self.pts = time, pts
         self.frames += 1
-        return time - self.time if self.frames >= _FRAMES else 0.0
+        return round(time - self.time, 6) if self.frames >= _FRAMES else 0.0
 
 
 @dataclass(slots=True)

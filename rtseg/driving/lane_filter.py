@@ -73,23 +73,23 @@ class RoadFilter:
         x: F64 = z * (c1 + z * (c2 / 2 + z * c3 / 6))
         return x
 
-    def spread(self, points: LanePoints, height: float) -> F64:
+    def spread(self, x: F64, z: F64, height: float) -> F64:
         """By how much a point's x grows with e, metres a radian."""
         c1, c2, c3 = self.mean[C1 : C3 + 1]
-        slope = c1 + points.z * (c2 + points.z * c3 / 2)
-        grown: F64 = points.z * (points.x - slope * points.z) / height
+        slope = c1 + z * (c2 + z * c3 / 2)
+        grown: F64 = z * (x - slope * z) / height
         return grown
 
     def across(self, points: LanePoints, height: float) -> F64:
         """The c0 that a line through each point would have."""
-        x: F64 = points.x - self.at(points.z) - self.spread(points, height) * self.mean[E]
+        x: F64 = points.x - self.at(points.z) - self.spread(points.x, points.z, height) * self.mean[E]
         return x
 
     def update(self, points: LanePoints, line: NDArray[np.intp], height: float) -> None:
         """Take points into account, each of its line; outliers count little (Huber's, then Tukey's weights)."""
         rows = np.zeros((len(points), len(self.mean)))
         z = points.z
-        rows[:, E] = self.spread(points, height)
+        rows[:, E] = self.spread(self.mean[SHARED + line] + self.at(z), z, height)  # not of x, which may be wrong
         rows[:, C1], rows[:, C2], rows[:, C3] = z, z * z / 2, z**3 / 6
         rows[np.arange(len(points)), SHARED + line] = 1.0
         before = np.linalg.inv(self.covariance)

@@ -42,19 +42,19 @@ class Looks:
         points: LanePoints,
         line: NDArray[np.intp],
         view: View,
+        lane: U8,
         masks: Mapping[str, U8],
         elapsed: float,
     ) -> None:
-        """One frame: `line` says whose each point is. view: with the pitch of the moment."""
+        """One frame. line: whose each point is. view: with the pitch of the moment. masks: what may hide the lines."""
         self._elapsed += elapsed
         if self._elapsed < _EVERY:
             return
         keep = math.exp(-self._elapsed / _SECONDS)
         self._elapsed = 0.0
-        lane = next((mask for name, mask in masks.items() if name == "lane"), None)
         road = tracks.filter.at(_PLACES)
         for number, track in enumerate(tracks.tracks):
-            if lane is not None and track.sure:
+            if track.sure:
                 covered = self._covered(lane, masks, frame, road + tracks.filter.mean[SHARED + number], view)
                 if covered is not None:
                     track.filled = _blend(track.filled, covered, keep)

@@ -90,7 +90,7 @@ class LaneAnalyzer:
         points = self._follow(mask, frame.size, elapsed)
         self._travel_on(frame, masks, elapsed)
         view = self._refine(frame.size, elapsed)
-        self._looks(frame, self._tracks, *points, view, masks, elapsed)
+        self._looks(frame, self._tracks, *points, view, mask, masks, elapsed)
         lanes = self._lanes(view)
         events = self._events(lanes, frame.time, frame.pts)
         self.scene = Scene(view, lanes, (), tuple(events))
