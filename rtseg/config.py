@@ -22,6 +22,7 @@ from rtseg.sections import (
     DicomSource,
     ImageSink,
     ImageSource,
+    LanesAnalyzer,
     MaskSink,
     MeasureAnalyzer,
     MjpegSink,
@@ -59,6 +60,7 @@ __all__ = [
     "FilterOptions",
     "ImageSink",
     "ImageSource",
+    "LanesAnalyzer",
     "MaskSink",
     "MeasureAnalyzer",
     "MjpegSink",
@@ -127,7 +129,9 @@ SourceOptions: TypeAlias = Annotated[
 FilterOptions: TypeAlias = Annotated[
     Annotated[SmoothFilter, Tag("smooth")] | Annotated[RefineFilter, Tag("refine")] | _Plugin, _tag("filter")
 ]
-AnalyzerOptions: TypeAlias = Annotated[Annotated[MeasureAnalyzer, Tag("measure")] | _Plugin, _tag("analyzer")]
+AnalyzerOptions: TypeAlias = Annotated[
+    Annotated[MeasureAnalyzer, Tag("measure")] | Annotated[LanesAnalyzer, Tag("lanes")] | _Plugin, _tag("analyzer")
+]
 EffectOptions: TypeAlias = Annotated[
     Annotated[BackgroundEffect, Tag("background")]
     | Annotated[OverlayEffect, Tag("overlay")]
@@ -220,6 +224,7 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("source", "dicom"): DicomSource,
     ("source", "nifti"): NiftiSource,
     ("analyzer", "measure"): MeasureAnalyzer,
+    ("analyzer", "lanes"): LanesAnalyzer,
     ("filter", "smooth"): SmoothFilter,
     ("filter", "refine"): RefineFilter,
     ("effect", "background"): BackgroundEffect,

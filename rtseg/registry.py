@@ -54,6 +54,7 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
     },
     "analyzer": {
         "measure": Entry("rtseg.analyzers.measure:Measure"),
+        "lanes": Entry("rtseg.driving.lanes:LaneAnalyzer"),
     },
     "effect": {
         "background": Entry("rtseg.effects.background:Background"),

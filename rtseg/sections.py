@@ -199,6 +199,22 @@ class MeasureAnalyzer(Section):
     objects: bool | None = None
 
 
+class LanesAnalyzer(Section):
+    """Lane lines on the road, and the vehicle in its lane.
+
+    calibration: a file. height, vehicle_width: metres. fov, pitch, yaw: degrees. region: whose mask has the lines.
+    """
+
+    type: Literal["lanes"] = "lanes"
+    calibration: AnyPath | None = None
+    height: Annotated[float, Field(gt=0.2, lt=6)] | None = None
+    fov: Annotated[float, Field(gt=5, lt=170)] | None = None
+    pitch: Annotated[float, Field(ge=-45, le=45)] | None = None
+    yaw: Annotated[float, Field(ge=-45, le=45)] | None = None
+    vehicle_width: Annotated[float, Field(gt=0.5, lt=4)] | None = None
+    region: str | None = None
+
+
 class BackgroundEffect(Section):
     """What is painted over all but the regions: blur, blur:N, a picture, a video, #rrggbb or transparent."""
 
