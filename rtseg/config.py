@@ -20,8 +20,10 @@ from rtseg.sections import (
     BackgroundEffect,
     CameraSource,
     DicomSource,
+    GpsAnalyzer,
     ImageSink,
     ImageSource,
+    KafkaSink,
     MaskSink,
     MeasureAnalyzer,
     MjpegSink,
@@ -39,6 +41,7 @@ from rtseg.sections import (
     StreamSink,
     StreamSource,
     SyntheticSource,
+    TablesSink,
     VideoSink,
     VideoSource,
     VirtualCameraSink,
@@ -57,8 +60,10 @@ __all__ = [
     "DicomSource",
     "EffectOptions",
     "FilterOptions",
+    "GpsAnalyzer",
     "ImageSink",
     "ImageSource",
+    "KafkaSink",
     "MaskSink",
     "MeasureAnalyzer",
     "MjpegSink",
@@ -80,6 +85,7 @@ __all__ = [
     "StreamSink",
     "StreamSource",
     "SyntheticSource",
+    "TablesSink",
     "VideoSink",
     "VideoSource",
     "VirtualCameraSink",
@@ -127,7 +133,10 @@ SourceOptions: TypeAlias = Annotated[
 FilterOptions: TypeAlias = Annotated[
     Annotated[SmoothFilter, Tag("smooth")] | Annotated[RefineFilter, Tag("refine")] | _Plugin, _tag("filter")
 ]
-AnalyzerOptions: TypeAlias = Annotated[Annotated[MeasureAnalyzer, Tag("measure")] | _Plugin, _tag("analyzer")]
+AnalyzerOptions: TypeAlias = Annotated[
+    Annotated[MeasureAnalyzer, Tag("measure")] | Annotated[GpsAnalyzer, Tag("gps")] | _Plugin,
+    _tag("analyzer"),
+]
 EffectOptions: TypeAlias = Annotated[
     Annotated[BackgroundEffect, Tag("background")]
     | Annotated[OverlayEffect, Tag("overlay")]
@@ -145,6 +154,8 @@ SinkOptions: TypeAlias = Annotated[
     | Annotated[MjpegSink, Tag("mjpeg")]
     | Annotated[VirtualCameraSink, Tag("virtual_camera")]
     | Annotated[WindowSink, Tag("window")]
+    | Annotated[TablesSink, Tag("tables")]
+    | Annotated[KafkaSink, Tag("kafka")]
     | _Plugin,
     _tag("sink"),
 ]
@@ -220,6 +231,7 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("source", "dicom"): DicomSource,
     ("source", "nifti"): NiftiSource,
     ("analyzer", "measure"): MeasureAnalyzer,
+    ("analyzer", "gps"): GpsAnalyzer,
     ("filter", "smooth"): SmoothFilter,
     ("filter", "refine"): RefineFilter,
     ("effect", "background"): BackgroundEffect,
@@ -234,6 +246,8 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("sink", "mjpeg"): MjpegSink,
     ("sink", "virtual_camera"): VirtualCameraSink,
     ("sink", "window"): WindowSink,
+    ("sink", "tables"): TablesSink,
+    ("sink", "kafka"): KafkaSink,
 }
 """Every built-in component and its options; a test holds it against the registry and the constructors."""
 

@@ -54,6 +54,7 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
     },
     "analyzer": {
         "measure": Entry("rtseg.analyzers.measure:Measure"),
+        "gps": Entry("rtseg.driving.sidecars:Gps"),
     },
     "effect": {
         "background": Entry("rtseg.effects.background:Background"),
@@ -70,6 +71,8 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
         "mjpeg": Entry("rtseg.sinks.mjpeg:Mjpeg"),
         "virtual_camera": Entry("rtseg.sinks.virtual_camera:VirtualCamera", extra="virtualcam"),
         "window": Entry("rtseg.sinks.window:Window"),
+        "tables": Entry("rtseg.driving.tables:Tables"),
+        "kafka": Entry("rtseg.driving.kafka:Kafka", extra="kafka"),
     },
 }
 
