@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -58,7 +59,32 @@ def _copy(read: Any, file: PartFile, container: Container, start: Fraction, end:
         for stream in read.streams.audio:
             with contextlib.suppress(ValueError, av.error.FFmpegError):  # a codec that the container does not hold
                 targets[stream.index] = out.add_stream_from_template(stream)
-        return _packets(read.demux([read.streams[index] for index in targets]), out, targets, video, end, file)
+        return _packets(
+            _timed(read.demux([read.streams[index] for index in targets]), video), out, targets, video, end, file
+        )
+
+
+def _timed(packets: Iterable[Any], video: Any) -> Iterator[Any]:
+    """Packets with a time of decoding; Matroska keeps none, and FFmpeg knows it only some frames after a seek."""
+    waiting: list[Any] = []
+    for packet in packets:
+        if not packet.size:
+            continue
+        if packet.dts is not None:
+            if packet.stream_index == video.index:
+                yield from _filled(waiting, packet.dts)
+                waiting = []
+            yield packet
+        elif packet.stream_index == video.index and (waiting or packet.is_keyframe):
+            waiting.append(packet)
+    yield from _filled(waiting, None)
+
+
+def _filled(waiting: list[Any], following: int | None) -> Iterator[Any]:
+    for place, packet in enumerate(waiting):
+        before = (len(waiting) - place) * max(1, packet.duration or 0)
+        packet.dts = packet.pts if following is None else following - before
+        yield packet
 
 
 def _packets(
@@ -73,8 +99,6 @@ def _packets(
     last, frames = Fraction(0), 0
     early: list[Any] = []
     for packet in packets:
-        if packet.dts is None or packet.size == 0:
-            continue
         at = packet.pts * packet.time_base if packet.pts is not None else packet.dts * packet.time_base
         if packet.stream_index == video.index:
             if zero is None:
