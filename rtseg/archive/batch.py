@@ -117,7 +117,6 @@ def batch(
                 counts = Batch(results, skipped).counts
                 progress(Progress(len(paths), counts, skipped, made.frames()))
 
-        tell()
         stopped = not _run(tasks, made, place, journal, results, stop or threading.Event(), tell)
     ordered = {name: results[name] for name in map(_namer(root), paths) if name in results}
     whole = Batch(ordered, skipped, stopped)
@@ -168,11 +167,12 @@ def _run(
             journal.add(task.key, task.name, "begun")
             workers.begin(task)
             running += 1
+        tell()
         for finished in workers.wait(_LOOK):
             running -= 1
             results[finished.task.name] = finished.result
             _publish(finished, place, journal)
-        tell()
+    tell()
     return True
 
 
