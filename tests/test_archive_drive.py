@@ -120,6 +120,14 @@ def test_a_live_drive_cuts_its_clips_from_what_it_wrote(dashcam: Path, tmp_path:
         assert event["clip"]["file"].startswith("clips/cut_in-")
 
 
+def test_it_is_shown_where_one_looks_on_while_it_is_written(dashcam: Path, tmp_path: Path) -> None:
+    _, summary = drive(dashcam, tmp_path / "out", DriveOptions(to=(str(tmp_path / "shown.mp4"),)))
+    assert frames(tmp_path / "shown.mp4") == frames(tmp_path / "out" / "annotated.mp4") == summary["frames"]
+    with pytest.raises(ConfigError, match="'nowhere' is no output"):
+        drive(dashcam, tmp_path / "none", DriveOptions(to=("nowhere",)))
+    assert not list((tmp_path / "none").iterdir())
+
+
 def test_the_command_prints_the_summary(dashcam: Path, tmp_path: Path, rtseg: Rtseg) -> None:
     done = rtseg("drive", dashcam, "-o", tmp_path, "--json", "--threads", 1, "--no-clips")
     assert (done.code, done.json["frames"], done.json["model"]) == (0, 5, "road")

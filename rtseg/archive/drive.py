@@ -27,11 +27,12 @@ from rtseg.errors import ConfigError, SinkError, SourceError
 from rtseg.live.playback import Playback
 from rtseg.options import configure
 from rtseg.places import redact
+from rtseg.sinks.addresses import parse_address
 from rtseg.sinks.clips import cut
 from rtseg.sinks.codecs import CONTAINERS
 from rtseg.sinks.files import make_folder, write_whole
 from rtseg.stats import Stats
-from rtseg.types import Sink
+from rtseg.types import Sink, StreamInfo
 
 log = logging.getLogger("rtseg")
 
@@ -47,8 +48,8 @@ class DriveOptions:
     calibration: a file for the analyzers that take one. gps: a log, "auto" for the one beside the file, "none" for
     none. gps_offset: as in `rtseg.driving.sidecars.Gps`. analyzers: None for those of `ANALYZERS` that are there.
     overlay: None for the HUD, or for "road" where there is none. lead, tail: seconds before and after an event in its
-    clip. live: as if it came from a camera. kafka: HOST:PORT of a broker. stream: what rows and messages call the
-    input, usually the file's name.
+    clip. live: as if it came from a camera. to: addresses of live outputs, as of `rtseg stream`. kafka: HOST:PORT of a
+    broker. stream: what rows and messages call the input, usually the file's name.
     """
 
     model: str = "road"
@@ -65,6 +66,7 @@ class DriveOptions:
     lead: float = 3.0
     tail: float = 3.0
     live: bool = False
+    to: tuple[str, ...] = ()
     kafka: str | None = None
     topic: str = "rtseg"
     stream: str | None = None
@@ -83,9 +85,20 @@ def drive(
 
     Raises `RtsegError` of the kind that fits, before anything is written where that is possible.
     """
+    return open_drive(source, folder, options, more_sinks=more_sinks).run(stop=stop, progress=progress)
+
+
+def open_drive(
+    source: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    options: DriveOptions | None = None,
+    *,
+    more_sinks: Sequence[Sink] = (),
+) -> Drive:
+    """The same, open and waiting: its `info` is known."""
     chosen = DriveOptions() if options is None else options
     name = chosen.stream or _name_of(source)
-    gps, gps_note = _log_of(source, chosen)
+    gps, note = _log_of(source, chosen)
     config = drive_config(source, chosen, gps=gps)
     place = make_folder(folder)
     tables = Tables(place, stream=name, parquet=chosen.parquet)
@@ -94,13 +107,41 @@ def drive(
     except BaseException:
         tables.discard()
         raise
-    stats = job.run(stop=stop, progress=progress)
-    clips = _clips(source, place, tables.events, chosen, live=job.source.live)
-    about = {"name": name, "model": job.card.name, "analyzers": [each.type for each in config.analyzers]}
-    notes = [*job.notes, *([gps_note] if gps_note else []), *clips.notes]
-    summary = summarize(place, about, stats, tables, clips=clips.made, notes=notes)
-    write_whole(place / "summary.json", (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode())
-    return stats, summary
+    return Drive(job, tables, place, os.fspath(source), config, chosen, name, (note,) if note else ())
+
+
+@dataclass(frozen=True, eq=False)
+class Drive:
+    """A drive that is open; whoever has it runs it."""
+
+    job: Job
+    tables: Tables
+    folder: Path
+    source: str
+    config: Config
+    options: DriveOptions
+    name: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def info(self) -> StreamInfo:
+        """Of the input."""
+        return self.job.source.info
+
+    def run(
+        self, *, stop: threading.Event | None = None, progress: Callable[[Stats], None] | None = None
+    ) -> tuple[Stats, dict[str, Any]]:
+        """Take the input to its end; the stats, and the summary."""
+        job, tables = self.job, self.tables
+        stats = job.run(stop=stop, progress=progress)
+        clips = _clips(self.source, self.folder, tables.events, self.options, live=job.source.live)
+        about: dict[str, Any] = {"name": self.name, "model": job.card.name}
+        about["analyzers"] = [each.type for each in self.config.analyzers]
+        notes = [*job.notes, *self.notes, *clips.notes]
+        summary = summarize(self.folder, about, stats, tables, clips=clips.made, notes=notes)
+        text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+        write_whole(self.folder / "summary.json", text.encode())
+        return stats, summary
 
 
 def drive_config(source: str | os.PathLike[str], options: DriveOptions, *, gps: Path | None = None) -> Config:
@@ -133,7 +174,7 @@ def _job(
     config: Config, place: Path, tables: Tables, name: str, options: DriveOptions, more_sinks: Sequence[Sink]
 ) -> Job:
     video: dict[str, Any] = {"type": "video", "path": str(place / "annotated.mp4"), "codec": options.codec}
-    sinks: list[dict[str, Any]] = [video]
+    sinks: list[dict[str, Any]] = [video, *map(parse_address, options.to)]
     if options.kafka is not None:
         sinks.append({"type": "kafka", "servers": options.kafka, "topic": options.topic, "stream": name})
     made = config.model_copy(update={"sinks": parse_config({"sinks": sinks}, origin="drive").sinks})

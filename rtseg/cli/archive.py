@@ -51,6 +51,10 @@ def drive(
     live: Annotated[
         bool, typer.Option("--live", help="As from a camera: at its own pace, frames that come late left out.")
     ] = False,
+    to: Annotated[
+        list[str] | None,
+        typer.Option("--to", help="Show it too: window, mjpeg:PORT, rtmp://...; once for each.", metavar="OUT"),
+    ] = None,
     model: Annotated[str, typer.Option(help="A model that knows roads.", metavar="NAME")] = "road",
     overlay: Overlay = None,
     codec: Codec = None,
@@ -64,13 +68,11 @@ def drive(
     quiet: Quiet = False,
 ) -> None:
     """Read a road off a video: the video with what was seen, tables, clips of events and a summary."""
-    from rtseg.archive.drive import DriveOptions
-    from rtseg.archive.drive import drive as run_drive
+    from rtseg.archive.drive import DriveOptions, open_drive
     from rtseg.cli.console import log_to_stderr, print_json, print_stats
     from rtseg.cli.interrupts import stop_on_signal
     from rtseg.cli.progress import progress_bar
     from rtseg.errors import EXIT_PARTIAL
-    from rtseg.types import StreamInfo
 
     log_to_stderr(quiet=quiet)
     options = DriveOptions(
@@ -85,12 +87,14 @@ def drive(
         parquet=parquet,
         clips=clips,
         live=live,
+        to=tuple(to or ()),
         kafka=kafka,
         topic=topic,
     )
+    opened = open_drive(source, output, options)
     with stop_on_signal(quiet=quiet) as interruption:
-        with progress_bar(StreamInfo(source), quiet=quiet or json) as progress:
-            stats, summary = run_drive(source, output, options, stop=interruption.event, progress=progress)
+        with progress_bar(opened.info, quiet=quiet or json) as progress:
+            stats, summary = opened.run(stop=interruption.event, progress=progress)
         if json:
             print_json(summary)
         elif not quiet:
