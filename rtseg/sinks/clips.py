@@ -31,7 +31,7 @@ def cut(source: str | os.PathLike[str], path: str | os.PathLike[str], *, start: 
 
     Video and audio keep their packets, byte for byte, and their times, less those of the first frame; an audio stream
     that the container cannot hold is left out. Players begin at the key frame, so a clip begins up to a group of
-    pictures early: `Clip.start` says where.
+    pictures early: `Clip.start` says where. What frames before `end` lean on is kept, so that none is missing.
 
     Raises SinkError where nothing can be cut there, or the container does not hold the codec.
     """
@@ -108,7 +108,7 @@ def _packets(
                 for kept in early:
                     _mux(kept, out, targets, zero)
                 early.clear()
-            if packet.dts * packet.time_base >= end:
+            if packet.dts * packet.time_base >= end and at >= last:  # else it fills a gap before a frame that is there
                 break
             if at < zero:  # leads up to the key frame from a group that was left out
                 continue
