@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 from archives import archive, contents, dies, hangs
-from commands import RTSEG, Rtseg, runner
+from commands import PATTERN, RTSEG, Rtseg, runner
 
+from rtseg.api import run
 from rtseg.archive.batch import Batch, Progress, batch
 from rtseg.archive.drive import DriveOptions
 from rtseg.archive.journal import Journal
@@ -181,6 +182,51 @@ def test_a_batch_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(tmp_path:
 def journal_size(out: Path) -> int:
     path = out / "journal.jsonl"
     return len(path.read_bytes().splitlines()) if path.exists() else 0
+
+
+def damaged(source: Path, path: Path) -> Path:
+    """With noise in the middle of its packets."""
+    run(f"{PATTERN},noise=alls=40", source, background="none", model="portrait-fast")
+    data = bytearray(source.read_bytes())
+    middle = data.index(b"mdat") + 4 + (len(data) - data.index(b"mdat")) // 2
+    data[middle : middle + 400] = bytes(byte ^ 0xA5 for byte in data[middle : middle + 400])
+    path.write_bytes(data)
+    return path
+
+
+def test_what_was_lost_of_a_file_is_said_and_it_is_not_done_again(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    damaged(tmp_path / "whole.mp4", tmp_path / "in" / "hurt.mp4")
+    made = batch(str(tmp_path / "in"), tmp_path / "out", BLURRED)
+    result = made.files["hurt.mp4"]
+    assert (result.status, made.code) == ("partial", 7)
+    assert result.reason.split(" ", 1)[1] in ("damaged frames", "corrupt packets", "missing frames")
+    assert batch(str(tmp_path / "in"), tmp_path / "out", BLURRED, resume=True) == Batch({"hurt.mp4": result}, 1)
+
+
+def test_a_name_that_is_no_text_is_a_file_like_others(tmp_path: Path) -> None:
+    folder, out = archive(tmp_path / "in", 1), tmp_path / "out"
+    name = os.fsdecode(b"\xff\n.mp4")
+    (folder / "000.mp4").rename(folder / name)
+    for resume in (False, True):
+        made = batch(str(folder), out, DriveOptions(model="road-fast"), resume=resume)
+        assert (made.files[name].status, made.skipped) == ("done", int(resume))
+    assert json.loads((out / "batch.json").read_text())["files"][0]["file"] == "\ufffd\n.mp4"
+    assert (out / name / "frames.jsonl").is_file()
+
+
+def test_a_signal_ends_it_with_its_code(tmp_path: Path) -> None:
+    folder, out = archive(tmp_path / "in", 12), tmp_path / "out"
+    command = [*RTSEG, "batch", str(folder), "-o", str(out), "--model", "road-fast", "--quiet"]
+    with subprocess.Popen(command, start_new_session=True) as child:
+        try:
+            wait_for(lambda: journal_size(out) > 3)
+            os.killpg(child.pid, signal.SIGINT)  # as a terminal does
+            assert child.wait(10) == 130
+        finally:
+            child.kill()
+    assert not (out / ".work").exists()
+    assert not list(out.rglob("*.part"))
 
 
 def test_two_batches_do_not_write_into_one_folder(drives: Path, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from rtseg.archive.tasks import (
     find_files,
     key_of,
     settings_hash,
+    shown,
 )
 from rtseg.archive.workers import Finished, LocalWorkers, Workers
 from rtseg.errors import EXIT_PARTIAL, ConfigError
@@ -212,12 +213,12 @@ def _marked(folder: Path, key: str) -> Result | None:
 
 def _write_summary(place: Path, whole: Batch) -> None:
     files = [
-        {"file": name, "status": result.status, "reason": result.reason, "frames": result.frames}
+        {"file": shown(name), "status": result.status, "reason": result.reason, "frames": result.frames}
         for name, result in whole.files.items()
     ]
     frames = sum(result.frames for result in whole.files.values())
     summary: dict[str, Any] = {"schema": SCHEMA, "counts": whole.counts, "frames": frames, "files": files}
-    write_whole(place / "batch.json", (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode())
+    write_whole(place / "batch.json", (json.dumps(summary, indent=2) + "\n").encode())
 
 
 def _workers(jobs: int | None, cluster: str | None) -> Workers:

@@ -139,7 +139,7 @@ class Drive:
         about["analyzers"] = [each.type for each in self.config.analyzers]
         notes = [*job.notes, *self.notes, *clips.notes]
         summary = summarize(self.folder, about, stats, tables, clips=clips.made, notes=notes)
-        text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(summary, indent=2) + "\n"
         write_whole(self.folder / "summary.json", text.encode())
         return stats, summary
 

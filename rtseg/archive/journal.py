@@ -43,7 +43,7 @@ class Journal:
     def add(self, key: str, file: str, status: Status, **more: object) -> None:
         """Write a line; returns when it is on the disk."""
         entry = {"schema": SCHEMA, "key": key, "file": file, "status": status, **more}
-        line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n"
+        line = json.dumps(entry, separators=(",", ":")) + "\n"
         try:
             self._file.write(line.encode())
             self._file.flush()

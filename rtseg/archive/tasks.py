@@ -136,6 +136,11 @@ def run_config(source: str | os.PathLike[str], choice: RunChoice, folder: Path) 
     )
 
 
+def shown(name: str) -> str:
+    """A name as text: file systems have names that are none, which only paths keep."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def work(task: Task, progress: Callable[[int], None] | None = None) -> Result:
     """Do a file, into `task.folder`, which is whole with its mark where the result is "done" or "partial"."""
 
@@ -147,14 +152,14 @@ def work(task: Task, progress: Callable[[int], None] | None = None) -> Result:
         make_folder(task.folder)
         match task.choice:
             case DriveOptions():
-                options = replace(task.choice, stream=task.name)
+                options = replace(task.choice, stream=shown(task.name))
                 stats, _ = drive(task.source, task.folder, options, progress=tell)
             case RunChoice():
                 job = build(run_config(task.source, task.choice, task.folder))
                 stats = job.run(progress=tell)
         result = _result(stats)
         mark = {"file": task.name, "key": task.key, **dataclasses.asdict(result)}
-        write_whole(task.folder / MARK, (json.dumps(mark, indent=2, ensure_ascii=False) + "\n").encode())
+        write_whole(task.folder / MARK, (json.dumps(mark, indent=2) + "\n").encode())
     except RtsegError as error:
         return Result("failed", _said(task, str(error)), code=error.exit_code)
     except Exception as error:  # a fault of ours in one file is no reason to leave the others
@@ -176,7 +181,7 @@ def _said(task: Task, text: str) -> str:
     for path, name in ((task.folder, "the output"), (task.source, task.name)):
         for form in (str(path.resolve()), str(path)):
             text = text.replace(form, name)
-    return " ".join(text.split())
+    return " ".join(shown(text).split())
 
 
 def _looks(path: Path) -> list[object]:

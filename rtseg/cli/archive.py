@@ -140,7 +140,7 @@ def batch(
     """Do a whole archive, each file once, whatever dies in between; started again with --resume it goes on."""
     from rtseg.archive.batch import batch as run_batch
     from rtseg.archive.drive import DriveOptions
-    from rtseg.archive.tasks import RunChoice
+    from rtseg.archive.tasks import RunChoice, shown
     from rtseg.cli.console import log_to_stderr, print_json
     from rtseg.cli.interrupts import stop_on_signal
     from rtseg.config import Config, read_config
@@ -193,7 +193,9 @@ def batch(
         )
     _tell_batch(made, quiet=quiet or json)
     if json:
-        files = {name: {"status": r.status, "reason": r.reason, "frames": r.frames} for name, r in made.files.items()}
+        files = {
+            shown(name): {"status": r.status, "reason": r.reason, "frames": r.frames} for name, r in made.files.items()
+        }
         print_json({**made.counts, "skipped": made.skipped, "stopped": made.stopped, "files": files})
     raise typer.Exit(interruption.exit_code or made.code)
 
@@ -217,13 +219,14 @@ def _tell_drive(summary: dict[str, object]) -> None:
 
 def _tell_batch(made: Batch, *, quiet: bool) -> None:
     """What is not as it should be, and a line for all."""
+    from rtseg.archive.tasks import shown
     from rtseg.cli.console import print_error, stderr
 
     for name, result in made.files.items():
         if result.status == "failed":
-            print_error(f"{name}: {result.reason}")
+            print_error(f"{shown(name)}: {result.reason}")
         elif result.status == "partial" and not quiet:
-            stderr().print(f"partial: {name}: {result.reason}", markup=False, style="yellow")
+            stderr().print(f"partial: {shown(name)}: {result.reason}", markup=False, style="yellow")
     if not quiet:
         counts = ", ".join(f"{count} {status}" for status, count in made.counts.items())
         before = f", {made.skipped} of them before" if made.skipped else ""
@@ -233,6 +236,7 @@ def _tell_batch(made: Batch, *, quiet: bool) -> None:
 @contextmanager
 def _bar(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
     """The whole archive's progress, with the frames of the files that are being worked on."""
+    from rtseg.archive.tasks import shown
     from rtseg.cli.console import stderr
 
     console = stderr()
@@ -254,7 +258,7 @@ def _bar(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
 
         def update(progress: Progress) -> None:
             failed = f"{progress.counts['failed']} failed  " if progress.counts["failed"] else ""
-            running = ", ".join(f"{name} {frames}" for name, frames in progress.running.items())
+            running = ", ".join(f"{shown(name)} {frames}" for name, frames in progress.running.items())
             bar.update(task, total=progress.total, completed=progress.finished, said=failed + running)
 
         yield update

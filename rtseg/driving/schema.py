@@ -135,8 +135,8 @@ def frame_rows(output: Output, scene: Scene, stream: str) -> dict[TableName, lis
         track |= dict(zip(("x0", "y0", "x1", "y1"), each.box, strict=True))
         for name in _MEASURES["tracks"]:
             track |= _measured(name, getattr(each, name))
-        behind = each.lead and each.distance is not None and own is not None and own > 1.0
-        track["following"] = each.distance.value / own if behind and each.distance and own else None
+        moving = each.lead and each.distance is not None and own is not None and own > 1.0
+        track["following"] = each.distance.value / own if moving and each.distance and own else None
         tracks.append(track)
     return {
         "frames": [_plain("frames", row)],
