@@ -12,8 +12,8 @@ import os
 import secrets
 import shutil
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,30 +107,36 @@ def batch(
         raise ConfigError(f"{place} has a batch already: give --resume to go on with it, or another folder")
     with Journal(place) as journal, contextlib.ExitStack() as opened:
         shutil.rmtree(place / WORK, ignore_errors=True)
-        results, tasks = _plan(root, paths, place, settings, chosen, journal)
-        skipped = len(results)
         made = workers if workers is not None else _workers(jobs, cluster)
         opened.callback(shutil.rmtree, place / WORK, ignore_errors=True)
         opened.callback(made.close)
+        results: dict[str, Result] = {}
+        skipped: set[str] = set()
 
         def tell() -> None:
             if progress is not None:
-                counts = Batch(results, skipped).counts
-                progress(Progress(len(paths), counts, skipped, made.frames()))
+                counts = Batch(results, len(skipped)).counts
+                progress(Progress(len(paths), counts, len(skipped), made.frames()))
 
+        tasks = _tasks(root, paths, place, settings, chosen, journal, results, skipped)
         stopped = not _run(tasks, made, place, journal, results, stop or threading.Event(), tell)
     ordered = {name: results[name] for name in map(_namer(root), paths) if name in results}
-    whole = Batch(ordered, skipped, stopped)
+    whole = Batch(ordered, len(skipped), stopped)
     _write_summary(place, whole)
     return whole
 
 
-def _plan(
-    root: Path, paths: Iterable[Path], place: Path, settings: str, choice: DriveOptions | RunChoice, journal: Journal
-) -> tuple[dict[str, Result], deque[Task]]:
-    """What is whole already, and what is to be done."""
-    results: dict[str, Result] = {}
-    tasks: deque[Task] = deque()
+def _tasks(
+    root: Path,
+    paths: Iterable[Path],
+    place: Path,
+    settings: str,
+    choice: DriveOptions | RunChoice,
+    journal: Journal,
+    results: dict[str, Result],
+    skipped: set[str],
+) -> Iterator[Task | None]:
+    """What is to be done, file by file, since a key takes reading; None for a file that is whole or cannot be read."""
     name_of = _namer(root)
     for path in paths:
         name = name_of(path)
@@ -139,18 +145,20 @@ def _plan(
         except OSError as error:
             results[name] = Result("failed", f"it cannot be read: {error.strerror}", code=5)
             journal.add("", name, "failed", reason=results[name].reason)
+            yield None
             continue
-        if (known := _marked(place / name, key)) is not None:
-            results[name] = known
-            if journal.last.get(key, {}).get("status") not in ("done", "partial"):
-                _note(journal, key, name, known)  # it died between the rename and the line
+        if (known := _marked(place / name, key)) is None:
+            yield Task(name, path.absolute(), place.absolute() / WORK / secrets.token_hex(8), key, choice)
             continue
-        tasks.append(Task(name, path.absolute(), place.absolute() / WORK / secrets.token_hex(8), key, choice))
-    return results, tasks
+        results[name] = known
+        skipped.add(name)
+        if journal.last.get(key, {}).get("status") not in ("done", "partial"):
+            _note(journal, key, name, known)  # it died between the rename and the line
+        yield None
 
 
 def _run(
-    tasks: deque[Task],
+    tasks: Iterator[Task | None],
     workers: Workers,
     place: Path,
     journal: Journal,
@@ -159,21 +167,26 @@ def _run(
     tell: Callable[[], None],
 ) -> bool:
     """Until all is done; false where it was stopped."""
-    running = 0
-    while tasks or running:
+    running, more = 0, True
+    while more or running:
         if stop.is_set():
             return False
-        while tasks and workers.room > 0:
-            task = tasks.popleft()
-            journal.add(task.key, task.name, "begun")
-            workers.begin(task)
-            running += 1
-        tell()
-        for finished in workers.wait(_LOOK):
+        while more and workers.room > 0 and not stop.is_set():
+            try:
+                task = next(tasks)
+            except StopIteration:
+                more = False
+                break
+            if task is not None:
+                journal.add(task.key, task.name, "begun")
+                workers.begin(task)
+                running += 1
+            tell()
+        for finished in workers.wait(_LOOK) if running else ():
             running -= 1
             results[finished.task.name] = finished.result
             _publish(finished, place, journal)
-    tell()
+        tell()
     return True
 
 
