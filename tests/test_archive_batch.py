@@ -204,6 +204,14 @@ def test_what_was_lost_of_a_file_is_said_and_it_is_not_done_again(tmp_path: Path
     assert batch(str(tmp_path / "in"), tmp_path / "out", BLURRED, resume=True) == Batch({"hurt.mp4": result}, 1)
 
 
+def test_a_link_that_leads_nowhere_is_a_failed_file(tmp_path: Path) -> None:
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "nothing.mp4")
+    made = batch(str(tmp_path), tmp_path / "out", BLURRED)
+    assert made.files["gone.mp4"] == Result("failed", "it cannot be read: No such file or directory", code=5)
+    assert made.code == 5
+    assert begun(tmp_path / "out") == {}
+
+
 def test_a_name_that_is_no_text_is_a_file_like_others(tmp_path: Path) -> None:
     folder, out = archive(tmp_path / "in", 1), tmp_path / "out"
     name = os.fsdecode(b"\xff\n.mp4")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import PATTERN
 from test_driving_tables import output
 
+from rtseg.archive.drive import DriveOptions, open_drive
 from rtseg.driving.kafka import Kafka
 from rtseg.errors import ConfigError, SinkFailed
 
@@ -108,6 +111,18 @@ def test_messages_arrive_at_a_broker_and_a_second_run_sends_them_again() -> None
     finally:
         consumer.close()
     assert sorted(ids) == sorted([("a.mp4", index) for index in range(20)] * 2)
+
+
+def test_a_drive_is_sent_while_it_is_written(tmp_path: Path) -> None:
+    confluent = pytest.importorskip("confluent_kafka", reason="not installed: pip install 'rtseg[kafka]'")
+    host = confluent.Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "none"})
+    (broker,) = host.list_topics(timeout=10).brokers.values()
+    options = DriveOptions(model="road-fast", kafka=f"{broker.host}:{broker.port}", topic="street", analyzers=())
+    opened = open_drive(PATTERN, tmp_path, options)
+    (kafka,) = (sink for sink in opened.job.sinks if isinstance(sink, Kafka))
+    opened.run()
+    assert kafka.delivered == 5
+    assert "street" in host.list_topics(timeout=10).topics
 
 
 def test_no_broker_is_an_error_and_no_silence() -> None:
