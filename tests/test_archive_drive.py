@@ -17,6 +17,8 @@ from rtseg.archive.drive import DriveOptions, drive, drive_config
 from rtseg.errors import ConfigError, ModelNotFound, SourceNotFound, SourceUnreadable
 from rtseg.registry import Entry
 
+PLAIN = DriveOptions(analyzers=())
+
 
 @pytest.fixture(scope="module")
 def dashcam(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -81,15 +83,15 @@ def test_a_log_beside_the_file_is_merged(dashcam: Path, tmp_path: Path) -> None:
     said = "latitude: 46.5 longitude: 7.5 36 km/h"
     log = video.with_suffix(".srt")
     log.write_text(f"1\n00:00:00,000 --> 00:00:01,000\n{said}\n\n2\n00:00:01,000 --> 00:00:02,000\n{said}\n")
-    _, summary = drive(video, tmp_path / "out")
+    _, summary = drive(video, tmp_path / "out", PLAIN)
     assert {row["vehicle_speed"] for row in rows(tmp_path / "out" / "frames.jsonl")} == {10.0}
     assert (summary["analyzers"], summary["distance"], summary["with_speed"]) == (["gps"], 4.0, 1.0)
     log.write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
-    _, summary = drive(video, tmp_path / "out")
+    _, summary = drive(video, tmp_path / "out", PLAIN)
     assert "drive.srt has no position" in summary["notes"][0]
     assert str(tmp_path) not in summary["notes"][0]
     with pytest.raises(SourceUnreadable, match="has no position"):
-        drive(video, tmp_path / "out", DriveOptions(gps=str(log)))
+        drive(video, tmp_path / "out", DriveOptions(analyzers=(), gps=str(log)))
 
 
 def test_a_calibration_goes_to_the_analyzers_that_take_one(watched: DriveOptions) -> None:
@@ -98,15 +100,17 @@ def test_a_calibration_goes_to_the_analyzers_that_take_one(watched: DriveOptions
     config = drive_config("a.mp4", replace(watched, calibration=Path("camera.toml")))
     assert config.analyzers[0].options() == {"calibration": "camera.toml"}
     assert Watcher(**config.analyzers[0].options()).calibration == "camera.toml"
+    with pytest.raises(ConfigError, match="no analyzer here takes the detector yolox-nano"):
+        drive_config("a.mp4", DriveOptions(analyzers=(), detector="yolox-nano"))
     with pytest.raises(ConfigError, match=r"no analyzer here takes the calibration camera\.toml"):
         drive_config("a.mp4", DriveOptions(analyzers=(), calibration=Path("camera.toml")))
 
 
 def test_what_cannot_begin_leaves_no_table(tmp_path: Path, dashcam: Path) -> None:
     with pytest.raises(SourceNotFound):
-        drive(tmp_path / "none.mp4", tmp_path / "out")
+        drive(tmp_path / "none.mp4", tmp_path / "out", PLAIN)
     with pytest.raises(ModelNotFound):
-        drive(dashcam, tmp_path / "out", DriveOptions(model="no-such-model"))
+        drive(dashcam, tmp_path / "out", DriveOptions(model="no-such-model", analyzers=()))
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -121,10 +125,10 @@ def test_a_live_drive_cuts_its_clips_from_what_it_wrote(dashcam: Path, tmp_path:
 
 
 def test_it_is_shown_where_one_looks_on_while_it_is_written(dashcam: Path, tmp_path: Path) -> None:
-    _, summary = drive(dashcam, tmp_path / "out", DriveOptions(to=(str(tmp_path / "shown.mp4"),)))
+    _, summary = drive(dashcam, tmp_path / "out", DriveOptions(analyzers=(), to=(str(tmp_path / "shown.mp4"),)))
     assert frames(tmp_path / "shown.mp4") == frames(tmp_path / "out" / "annotated.mp4") == summary["frames"]
     with pytest.raises(ConfigError, match="'nowhere' is no output"):
-        drive(dashcam, tmp_path / "none", DriveOptions(to=("nowhere",)))
+        drive(dashcam, tmp_path / "none", DriveOptions(analyzers=(), to=("nowhere",)))
     assert not list((tmp_path / "none").iterdir())
 
 

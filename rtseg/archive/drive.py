@@ -45,15 +45,16 @@ HUD = "hud"
 class DriveOptions:
     """What can be chosen of a drive.
 
-    calibration: a file for the analyzers that take one. gps: a log, "auto" for the one beside the file, "none" for
-    none. gps_offset: as in `rtseg.driving.sidecars.Gps`. analyzers: None for those of `ANALYZERS` that are there.
-    overlay: None for the HUD, or for "road" where there is none. lead, tail: seconds before and after an event in its
-    clip. live: as if it came from a camera. to: addresses of live outputs, as of `rtseg stream`. kafka: HOST:PORT of a
-    broker. stream: what rows and messages call the input, usually the file's name.
+    calibration: a file, detector: a model for boxes, for the analyzers that take one. gps: a log, "auto" for the one
+    beside the file, "none" for none. gps_offset: as in `rtseg.driving.sidecars.Gps`. analyzers: None for those of
+    `ANALYZERS` that are there. overlay: None for the HUD, or for "road" where there is none. lead, tail: seconds before
+    and after an event in its clip. live: as if it came from a camera. to: addresses of live outputs, as of `rtseg
+    stream`. kafka: HOST:PORT of a broker. stream: what rows and messages call the input, usually the file's name.
     """
 
     model: str = "road"
     calibration: Path | None = None
+    detector: str | None = None
     gps: str = "auto"
     gps_offset: float = 0.0
     analyzers: tuple[str, ...] | None = None
@@ -158,14 +159,17 @@ def drive_config(source: str | os.PathLike[str], options: DriveOptions, *, gps: 
     known = registry.entries("analyzer")
     wanted = [name for name in ANALYZERS if name in known] if options.analyzers is None else options.analyzers
     analyzers: list[dict[str, Any]] = [{"type": "gps", "path": str(gps), "offset": options.gps_offset}] if gps else []
-    taken = False
+    given = {"calibration": options.calibration and str(options.calibration), "detector": options.detector}
+    taken: set[str] = set()
     for name in wanted:
         table: dict[str, Any] = {"type": name}
-        if options.calibration is not None and _takes(name, "calibration"):
-            table["calibration"], taken = str(options.calibration), True
+        for option in [option for option, value in given.items() if value is not None and _takes(name, option)]:
+            table[option] = {"name": given[option]} if option == "detector" else given[option]
+            taken.add(option)
         analyzers.append(table)
-    if options.calibration is not None and not taken:
-        raise ConfigError(f"no analyzer here takes the calibration {options.calibration}: leave it out")
+    for option, value in given.items():
+        if value is not None and option not in taken:
+            raise ConfigError(f"no analyzer here takes the {option} {value}: leave it out")
     parsed = parse_config({"analyzers": analyzers, "effects": [{"type": HUD}] if hud else []}, origin="drive")
     return base.model_copy(update={"analyzers": parsed.analyzers, "effects": parsed.effects if hud else base.effects})
 

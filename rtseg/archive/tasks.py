@@ -107,6 +107,8 @@ def settings_hash(choice: DriveOptions | RunChoice) -> str:
             config, more = drive_config("archive.mp4", choice), dataclasses.asdict(choice)
             if choice.calibration is not None:
                 more["calibration"] = _sha256(choice.calibration)
+            if choice.detector is not None:
+                more["detector"] = find_card(choice.detector).sha256
             more["analyzers"] = [analyzer.type for analyzer in config.analyzers]
         case RunChoice():
             config, more = run_config("archive.mp4", choice, Path("video")), {"masks": choice.masks}

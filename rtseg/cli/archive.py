@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from rtseg.archive.tasks import RunChoice
 
 Calibration = Annotated[Path | None, typer.Option(help="How the camera looks at the road, as a file.", metavar="FILE")]
+Detector = Annotated[
+    str | None, typer.Option(help="A second model, for the boxes of obstacles, such as yolox-nano.", metavar="NAME")
+]
 GpsOffset = Annotated[
     float, typer.Option(help="Seconds of the video's time at which the log begins.", metavar="SECONDS")
 ]
@@ -44,6 +47,7 @@ def drive(
     source: Annotated[str, typer.Argument(help="A dashcam's file, or anything live.", metavar="INPUT")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A folder for all that is made.", metavar="DIR")],
     calibration: Calibration = None,
+    detector: Detector = None,
     gps: Annotated[
         str, typer.Option(help="GPX, NMEA or SRT; auto for one beside the file, or none.", metavar="FILE")
     ] = "auto",
@@ -78,6 +82,7 @@ def drive(
     options = DriveOptions(
         model=model,
         calibration=calibration,
+        detector=detector,
         gps=gps,
         gps_offset=gps_offset,
         overlay=overlay,
@@ -120,6 +125,7 @@ def batch(
         str | None, typer.Option(help="A Ray cluster that does it: auto, or HOST:PORT.", metavar="ADDRESS")
     ] = None,
     calibration: Calibration = None,
+    detector: Detector = None,
     gps_offset: GpsOffset = 0.0,
     model: Model = None,
     background: Background = None,
@@ -156,6 +162,7 @@ def batch(
         choice = DriveOptions(
             model=model or "road",
             calibration=calibration,
+            detector=detector,
             gps_offset=gps_offset,
             overlay=overlay,
             codec=codec,
@@ -167,7 +174,7 @@ def batch(
             topic=topic,
         )
     else:
-        given = {"--calibration": calibration, "--parquet": parquet or None, "--kafka": kafka}
+        given = {"--calibration": calibration, "--detector": detector, "--parquet": parquet or None, "--kafka": kafka}
         if others := [name for name, value in given.items() if value is not None]:
             raise ConfigError(f"{', '.join(others)} is of rtseg drive: leave it out, or leave --as run out")
         options = {
