@@ -55,7 +55,7 @@ if __name__ == "__main__":
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+    return rows(folder / "journal.jsonl")
 
 
 def begun(folder: Path) -> Counter[str]:
@@ -177,6 +177,48 @@ def test_a_batch_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(tmp_path:
     assert sum(begun(out).values()) <= 6 + 3
     finished = Counter(line["file"] for line in lines(out) if line["status"] == "done")
     assert set(finished.values()) == {1}
+
+
+@pytest.mark.slow
+def test_every_frame_reaches_the_broker_though_the_batch_is_killed(tmp_path: Path) -> None:
+    confluent = pytest.importorskip("confluent_kafka", reason="not installed: pip install 'rtseg[kafka]'")
+    folder, out = archive(tmp_path / "in", 6), tmp_path / "out"
+    host = confluent.Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "none"})
+    (broker,) = host.list_topics(timeout=10).brokers.values()
+    servers = f"{broker.host}:{broker.port}"
+    command = [*RTSEG, "batch", str(folder), "-o", str(out), "--resume", "--jobs", "1", "-q", "--model", "road-fast"]
+    command += ["--kafka", servers]
+    for kills in range(3):
+        with subprocess.Popen(command) as child:
+            try:
+                wait_for(lambda seen=kills * 3: child.poll() is not None or journal_size(out) > seen)
+            finally:
+                child.kill()
+    assert subprocess.run(command, check=False, timeout=60).returncode == 0
+    ids = {tuple(json.loads(value)["id"]) for value in read_all(servers)}
+    assert ids == {(row["stream"], row["pts"]) for path in out.rglob("frames.jsonl") for row in rows(path)}
+    assert len(ids) == 6 * 5
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def read_all(servers: str) -> list[bytes]:
+    """Every message of the topic, until nothing more has come for a second."""
+    import confluent_kafka as confluent
+
+    options = {"bootstrap.servers": servers, "group.id": "test", "auto.offset.reset": "earliest"}
+    consumer = confluent.Consumer({**options, "enable.auto.commit": False})
+    found: list[bytes] = []
+    try:
+        consumer.assign([confluent.TopicPartition("rtseg", number, 0) for number in range(4)])
+        while (message := consumer.poll(10.0 if not found else 1.0)) is not None:
+            if message.error() is None:
+                found.append(message.value() or b"")
+    finally:
+        consumer.close()
+    return found
 
 
 def journal_size(out: Path) -> int:
