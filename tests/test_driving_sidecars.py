@@ -6,6 +6,7 @@ import math
 from datetime import UTC, datetime
 from functools import reduce
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -156,6 +157,7 @@ def test_subtitles_are_in_the_time_of_the_video(
         (gpx([("2026-05-01T12:00:00Z", 91.0, 2.0, "")]), "91, 2 is no place"),
         (gpx([("2026-05-01T12:00:00Z", 1.0, 2.0, "<speed>nan</speed>")]), "speed 'nan' is no number"),
         (gpx([]), "has no position"),
+        (NORTH.replace("time", "clock"), "4 track points have no time"),
         ("<gpx>" * 70, "more than 64 deep"),
         ("$GPRMC,1,A,1,N,1,E,1,1,1,1,W*00\n", "damaged"),
         ("1\n00:00:01,000 --> 00:00:02,000\nhello\n", "has no position"),
@@ -165,6 +167,28 @@ def test_a_damaged_log_is_one_clear_error(tmp_path: Path, text: str, message: st
     with pytest.raises(SourceUnreadable, match=message) as raised:
         read_log(written(tmp_path, text))
     assert "\n" not in str(raised.value)
+
+
+SRT = "1\n00:00:01,000 --> 00:00:02,000\nlat: 46.5 lon: -7.25 72 km/h\n\n"
+
+
+@pytest.mark.parametrize("text", [NORTH, NMEA, SRT])
+def test_no_damage_is_anything_but_a_log_or_a_clear_error(tmp_path: Path, text: str) -> None:
+    random = Random(7)
+    path = tmp_path / "log"
+    refused: list[str] = []
+    for _ in range(400):
+        data = bytearray(text.encode())
+        for _ in range(random.randint(1, 6)):
+            place = random.randrange(len(data))
+            data[place : place + random.randint(0, 3)] = random.randbytes(random.randint(0, 3))
+        path.write_bytes(data)
+        try:
+            read_log(path).at(0.5)
+        except SourceUnreadable as error:
+            refused.append(str(error))
+    assert len(refused) > 20
+    assert not [message for message in refused if "\n" in message or len(message) > 300]
 
 
 def test_no_entity_is_expanded_and_no_file_read(tmp_path: Path) -> None:

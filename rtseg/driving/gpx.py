@@ -25,8 +25,10 @@ def points_of_gpx(data: bytes) -> list[Point]:
     parser.EntityDeclHandler = _refuse
     try:
         parser.Parse(data, True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, UnicodeError) as error:
         raise ValueError(f"this is no whole XML file ({error}): export the track once more") from error
+    if reader.timeless and not reader.points:
+        raise ValueError(f"its {reader.timeless} track points have no time: export the track with times")
     return reader.points
 
 
@@ -39,6 +41,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.points: list[Point] = []
+        self.timeless = 0
         self._path: list[str] = []
         self._text: list[str] = []
         self._values: dict[str, str] = {}
@@ -62,6 +65,8 @@ class _Reader:
         if local == "trkpt":
             if "time" in self._values:
                 self.points.append(_point(self._values))
+            else:
+                self.timeless += 1
         elif "trkpt" in self._path:
             self._values.setdefault(local, "".join(self._text).strip())
 

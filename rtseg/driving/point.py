@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 RECEIVER = 5.0
@@ -24,6 +25,8 @@ class Point:
     own: bool = False
 
     def __post_init__(self) -> None:
+        if not all(math.isfinite(value) for value in (self.time, self.sigma, self.altitude or 0.0, self.speed or 0.0)):
+            raise ValueError(f"a point of {self.time:g} s has a value that is no number: mend the file")
         if not (-90 <= self.latitude <= 90 and -180 <= self.longitude <= 180):
             raise ValueError(
                 f"{self.latitude:g}, {self.longitude:g} is no place: latitudes are -90 to 90, longitudes -180 to 180"

@@ -16,6 +16,8 @@ _SIDES = re.compile(rf"\b([NS])\s*[:=]?\s*{_NUMBER}\D{{1,6}}?([EW])\s*[:=]?\s*{_
 _GPS = re.compile(rf"GPS\s*[:=]?\s*\(\s*{_NUMBER}\s*,\s*{_NUMBER}\s*(?:,\s*([-+]?\d+(?:\.\d+)?)\s*m?\s*)?\)", re.I)
 _ALTITUDE = re.compile(r"(?:abs_)?alt(?:itude)?\s*[:=]\s*([-+]?\d+(?:\.\d+)?)", re.I)
 _SPEED = re.compile(r"(\d+(?:\.\d+)?)\s*(km/h|kmh|kph|mph|m/s|kn(?:ots?)?)\b", re.I)
+_LONGEST = 2000
+"""Characters of a subtitle that are looked through."""
 _UNITS = {"km/h": 1 / 3.6, "kmh": 1 / 3.6, "kph": 1 / 3.6, "mph": 0.44704, "m/s": 1.0}
 
 
@@ -29,6 +31,7 @@ def points_of_srt(text: str) -> list[Point]:
     points: list[Point] = []
     for found in _TIMES.finditer(text.replace("\r\n", "\n")):
         hours, minutes, seconds, thousandths, said = found.groups()
+        said = said[:_LONGEST]
         place = _place(said)
         if place is None or place == (0.0, 0.0):
             continue
