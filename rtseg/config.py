@@ -20,8 +20,10 @@ from rtseg.sections import (
     BackgroundEffect,
     CameraSource,
     DicomSource,
+    GpsAnalyzer,
     ImageSink,
     ImageSource,
+    KafkaSink,
     LanesAnalyzer,
     MaskSink,
     MeasureAnalyzer,
@@ -40,6 +42,7 @@ from rtseg.sections import (
     StreamSink,
     StreamSource,
     SyntheticSource,
+    TablesSink,
     VideoSink,
     VideoSource,
     VirtualCameraSink,
@@ -58,8 +61,10 @@ __all__ = [
     "DicomSource",
     "EffectOptions",
     "FilterOptions",
+    "GpsAnalyzer",
     "ImageSink",
     "ImageSource",
+    "KafkaSink",
     "LanesAnalyzer",
     "MaskSink",
     "MeasureAnalyzer",
@@ -82,6 +87,7 @@ __all__ = [
     "StreamSink",
     "StreamSource",
     "SyntheticSource",
+    "TablesSink",
     "VideoSink",
     "VideoSource",
     "VirtualCameraSink",
@@ -130,7 +136,11 @@ FilterOptions: TypeAlias = Annotated[
     Annotated[SmoothFilter, Tag("smooth")] | Annotated[RefineFilter, Tag("refine")] | _Plugin, _tag("filter")
 ]
 AnalyzerOptions: TypeAlias = Annotated[
-    Annotated[MeasureAnalyzer, Tag("measure")] | Annotated[LanesAnalyzer, Tag("lanes")] | _Plugin, _tag("analyzer")
+    Annotated[MeasureAnalyzer, Tag("measure")]
+    | Annotated[LanesAnalyzer, Tag("lanes")]
+    | Annotated[GpsAnalyzer, Tag("gps")]
+    | _Plugin,
+    _tag("analyzer"),
 ]
 EffectOptions: TypeAlias = Annotated[
     Annotated[BackgroundEffect, Tag("background")]
@@ -149,6 +159,8 @@ SinkOptions: TypeAlias = Annotated[
     | Annotated[MjpegSink, Tag("mjpeg")]
     | Annotated[VirtualCameraSink, Tag("virtual_camera")]
     | Annotated[WindowSink, Tag("window")]
+    | Annotated[TablesSink, Tag("tables")]
+    | Annotated[KafkaSink, Tag("kafka")]
     | _Plugin,
     _tag("sink"),
 ]
@@ -225,6 +237,7 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("source", "nifti"): NiftiSource,
     ("analyzer", "measure"): MeasureAnalyzer,
     ("analyzer", "lanes"): LanesAnalyzer,
+    ("analyzer", "gps"): GpsAnalyzer,
     ("filter", "smooth"): SmoothFilter,
     ("filter", "refine"): RefineFilter,
     ("effect", "background"): BackgroundEffect,
@@ -239,6 +252,8 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("sink", "mjpeg"): MjpegSink,
     ("sink", "virtual_camera"): VirtualCameraSink,
     ("sink", "window"): WindowSink,
+    ("sink", "tables"): TablesSink,
+    ("sink", "kafka"): KafkaSink,
 }
 """Every built-in component and its options; a test holds it against the registry and the constructors."""
 

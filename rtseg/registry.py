@@ -55,6 +55,7 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
     "analyzer": {
         "measure": Entry("rtseg.analyzers.measure:Measure"),
         "lanes": Entry("rtseg.driving.lanes:LaneAnalyzer"),
+        "gps": Entry("rtseg.driving.sidecars:Gps"),
     },
     "effect": {
         "background": Entry("rtseg.effects.background:Background"),
@@ -71,6 +72,8 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
         "mjpeg": Entry("rtseg.sinks.mjpeg:Mjpeg"),
         "virtual_camera": Entry("rtseg.sinks.virtual_camera:VirtualCamera", extra="virtualcam"),
         "window": Entry("rtseg.sinks.window:Window"),
+        "tables": Entry("rtseg.driving.tables:Tables"),
+        "kafka": Entry("rtseg.driving.kafka:Kafka", extra="kafka"),
     },
 }
 

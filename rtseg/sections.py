@@ -215,6 +215,14 @@ class LanesAnalyzer(Section):
     region: str | None = None
 
 
+class GpsAnalyzer(Section):
+    """Where the vehicle is, by a log (GPX, NMEA, SRT); offset: seconds of the video's time at which the log begins."""
+
+    type: Literal["gps"] = "gps"
+    path: AnyPath
+    offset: float | None = None
+
+
 class BackgroundEffect(Section):
     """What is painted over all but the regions: blur, blur:N, a picture, a video, #rrggbb or transparent."""
 
@@ -327,3 +335,23 @@ class WindowSink(Section):
 
     type: Literal["window"] = "window"
     title: str | None = None
+
+
+class TablesSink(Section):
+    """The tables of a drive as JSON lines, and as Parquet; stream: what their column of that name says."""
+
+    type: Literal["tables"] = "tables"
+    folder: AnyPath
+    stream: str | None = None
+    parquet: bool | None = None
+
+
+class KafkaSink(Section):
+    """A message a frame to Kafka; servers: HOST:PORT, joined by commas; settings: librdkafka's; timeout in seconds."""
+
+    type: Literal["kafka"] = "kafka"
+    servers: str
+    topic: str | None = None
+    stream: str | None = None
+    timeout: Annotated[float, Field(gt=0, le=600)] | None = None
+    settings: dict[str, str | int | float | bool] | None = None

@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
     {"frame"},
     {"results"},
     {"types"},
-    {"inference.gate", "places", "fetching"},
+    {"inference.gate", "places", "fetching", "sinks.files"},
     {"inference.engine", "inference.sessions", "inference.slots", "inference.providers", "inference.watchdog"}
     | {"stats", "compositor", "cards", "datasets", "channel", "fused", "tables"},
     {"processor", "hub", "segments", "loading", "tokens", "families"},
@@ -41,7 +41,7 @@ LAYERS: list[set[str]] = [
     {"options", "build", "exact"},
     {"streams"},
     {"live"},
-    {"api", "generators", "segmenting", "doctor"},
+    {"api", "generators", "segmenting", "doctor", "archive"},
     {"stills"},
     {"service", "train", "evaluate", "labels", "bench", "gstreamer"},
     {"cli"},
@@ -57,7 +57,7 @@ CONFINED = {
     "torch": {"train"},
     "aiortc": {"service"},
     "typer": {"cli"},
-    "ray": {"live"},
+    "ray": {"live", "archive"},
 }
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "_models" not in path.parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from rtseg.cli.archive import batch, drive
 from rtseg.cli.bench import bench
 from rtseg.cli.cameras import cameras
 from rtseg.cli.console import log_to_stderr
@@ -51,6 +52,8 @@ app.command("run", epilog="Example: rtseg run call.mp4 -o blurred.mp4 --backgrou
 app.command("stream", epilog="Example: rtseg stream rtsp://camera.local/door --to rtmp://127.0.0.1/live/door")(stream)
 app.command("webcam", epilog="Example: rtseg webcam --background office.jpg")(webcam)
 app.command("streams", epilog="Example: rtseg streams streams.toml")(streams)
+app.command("drive", epilog="Example: rtseg drive dashcam.mp4 -o drive/")(drive)
+app.command("batch", epilog="Example: rtseg batch dashcam/ -o drives/ --resume")(batch)
 app.command("segment", epilog="Example: rtseg segment photos/ -o masks/ --model portrait")(segment)
 app.command("serve", epilog="Example: rtseg serve --model portrait --model road --port 8000")(serve)
 app.command("studio", epilog="Example: rtseg studio --open")(studio)

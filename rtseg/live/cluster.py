@@ -39,6 +39,20 @@ _WATCHED = 3.0
 """Seconds after the last question for a picture until a stream is no longer watched."""
 
 
+def connect(address: str) -> bool:
+    """Join a Ray cluster, where this process is in none; whether it was in none. ConfigError where none answers."""
+    if ray.is_initialized():
+        return False
+    try:
+        if address != "auto":  # Ray itself would try for minutes
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        ray.init(address=address, namespace="rtseg", log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, ValueError, RuntimeError, RayError) as error:
+        raise ConfigError(f"ray = {address!r}: no cluster answers there; begin one with `ray start --head`") from error
+    return True
+
+
 class Worker:
     """What runs in an actor: a set of one stream."""
 
@@ -112,17 +126,7 @@ class Cluster:
     """
 
     def __init__(self, address: str = "auto") -> None:
-        self._ours = not ray.is_initialized()
-        if self._ours:
-            try:
-                if address != "auto":  # Ray itself would try for minutes
-                    host, _, port = address.rpartition(":")
-                    socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-                ray.init(address=address, namespace="rtseg", log_to_driver=False, logging_level=logging.ERROR)
-            except (OSError, ValueError, RuntimeError, RayError) as error:
-                raise ConfigError(
-                    f"ray = {address!r}: no cluster answers there; begin one with `ray start --head`"
-                ) from error
+        self._ours = connect(address)
         self._lock = threading.Lock()
         self._known: dict[str, _Known] = {}
         self._opening: set[str] = set()

@@ -1,0 +1,69 @@
+"""Small archives, and an analyzer that sees an event in each."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from commands import PATTERN
+
+from rtseg.api import run
+from rtseg.archive.tasks import Result, Task, work
+from rtseg.driving.state import Event, Obstacle, observe_event, observe_obstacle
+from rtseg.types import Frame, Observation, Segmentation
+
+
+class Watcher:
+    """Sees a vehicle in every frame, and cuts in from the second frame to the fourth."""
+
+    def __init__(self, *, calibration: str = "") -> None:
+        self.calibration = calibration
+
+    def __call__(self, frame: Frame, _: Segmentation, /) -> Sequence[Observation]:
+        seen = [observe_obstacle(Obstacle(1, "vehicle", (0.0, 0.0, 9.0, 9.0), 0.5, lead=True), frame.pts)]
+        phases = {1: "begin", 2: "on", 3: "end"}
+        if (phase := phases.get(frame.index)) is not None:
+            step = frame.pts // frame.index
+            event = Event("cut_in", "info", step, phase, (frame.index - 1) / 10, {})  # type: ignore[arg-type]
+            seen.append(observe_event(event, frame.pts))
+        return seen
+
+    def reset(self) -> None:
+        pass
+
+
+def archive(folder: Path, count: int) -> Path:
+    """Videos of five frames, no two alike: 000.mp4, and every other one in a folder below."""
+    for index in range(count):
+        path = folder / ("below" if index % 2 else ".") / f"{index:03}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        run(f"{PATTERN},hue=h={index * 7}", path, background="none", model="portrait-fast")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every output with the hash of its bytes; not the journal, whose lines are in order of time."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "journal.jsonl"
+    }
+
+
+def dies(task: Task, _: object = None) -> Result:
+    """Work during which the process is lost, for the file that is called so."""
+    if "001" in task.name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return work(task)
+
+
+def hangs(task: Task, _: object = None) -> Result:
+    """Work that does not end within a test."""
+    task.folder.mkdir(parents=True)
+    (task.folder / "pid").write_text(str(os.getpid()))
+    time.sleep(60)
+    return work(task)
