@@ -20,6 +20,7 @@ from rtseg.sections import (
     BackgroundEffect,
     CameraSource,
     DicomSource,
+    HudEffect,
     ImageSink,
     ImageSource,
     MaskSink,
@@ -57,6 +58,7 @@ __all__ = [
     "DicomSource",
     "EffectOptions",
     "FilterOptions",
+    "HudEffect",
     "ImageSink",
     "ImageSource",
     "MaskSink",
@@ -132,6 +134,7 @@ EffectOptions: TypeAlias = Annotated[
     Annotated[BackgroundEffect, Tag("background")]
     | Annotated[OverlayEffect, Tag("overlay")]
     | Annotated[OutlineEffect, Tag("outline")]
+    | Annotated[HudEffect, Tag("hud")]
     | _Plugin,
     _tag("effect"),
 ]
@@ -225,6 +228,7 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("effect", "background"): BackgroundEffect,
     ("effect", "overlay"): OverlayEffect,
     ("effect", "outline"): OutlineEffect,
+    ("effect", "hud"): HudEffect,
     ("sink", "video"): VideoSink,
     ("sink", "images"): ImageSink,
     ("sink", "masks"): MaskSink,
