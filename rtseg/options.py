@@ -89,9 +89,9 @@ def configure(
     the address of a stream (rtsp://HOST/PATH), "camera", "camera:1", "/dev/video0", "screen", or a list of pictures.
     output: a video, a folder, or a picture for a picture. overlay: "road", "drive", "all" or names joined by
     commas. filters: names joined by commas, or "none". window: what of a scan is shown, "lung", "bone", "soft" or
-    "CENTRE,WIDTH". measure: put counts and areas into the records. hardware: what decodes a video, "none", "auto" or a device such as
-    "cuda". prompts: what a model that reads looks for, a list or joined by commas. task, threshold, mask_threshold,
-    overlap_mask_area_threshold: as in `rtseg.segment`. Where neither file nor options name a model it is "portrait", or
+    "CENTRE,WIDTH". measure: put counts and areas into the records. hardware: what decodes a video, "none", "auto" or a
+    device such as "cuda". prompts: what a model that reads looks for, a list or joined by commas. task, threshold,
+    mask_threshold, overlap_mask_area_threshold: as in `rtseg.segment`. Where neither file nor options name a model it is "portrait", or
     "road" for an overlay without a background; where no effect is named and there is an output, portrait blurs the
     background and any other model gets an overlay of all it knows.
     """
