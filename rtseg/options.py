@@ -91,9 +91,9 @@ def configure(
     commas. filters: names joined by commas, or "none". window: what of a scan is shown, "lung", "bone", "soft" or
     "CENTRE,WIDTH". measure: put counts and areas into the records. hardware: what decodes a video, "none", "auto" or a
     device such as "cuda". prompts: what a model that reads looks for, a list or joined by commas. task, threshold,
-    mask_threshold, overlap_mask_area_threshold: as in `rtseg.segment`. Where neither file nor options name a model it is "portrait", or
-    "road" for an overlay without a background; where no effect is named and there is an output, portrait blurs the
-    background and any other model gets an overlay of all it knows.
+    mask_threshold, overlap_mask_area_threshold: as in `rtseg.segment`. Where neither file nor options name a model it
+    is "portrait", or "road" for an overlay without a background; where no effect is named and there is an output,
+    portrait blurs the background and any other model gets an overlay of all it knows.
     """
     base = config if isinstance(config, Config) else Config() if config is None else read_config(config)
     source = _through(window, _decoded_on(hardware, _source(base.source, input, start, end)))

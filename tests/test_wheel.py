@@ -49,7 +49,8 @@ def test_the_wheel_holds_the_package_the_cards_and_our_weights(wheel: Path) -> N
     assert {Path(name).name.partition(".")[0] for name in compiled} <= {"_kernels"}
     page = {path.relative_to(source).as_posix() for path in (source / "rtseg/service/studio").iterdir()}
     assert "rtseg/service/studio/index.html" in page
-    assert packed - compiled == code | models | page | {"rtseg/py.typed"}
+    report = {f"rtseg/driving/page/report.{suffix}" for suffix in ("css", "html", "js")}
+    assert packed - compiled == code | models | page | report | {"rtseg/py.typed"}
 
 
 def test_an_installed_wheel_finds_verifies_and_runs_its_model(wheel: Path, tmp_path: Path) -> None:

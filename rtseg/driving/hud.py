@@ -26,7 +26,7 @@ class Hud:
     shares of the frame's height.
 
     theme: "day", "night" or "contrast". carpet, lines, masks, boxes, plates (what is known of an obstacle), horizon,
-    inset (from above), banner (events), clock, speed (of an observation "motion", m/s), offset (in the lane): what is
+    inset (from above), banner (events), clock, speed (of a "motion" or a "fix", m/s), offset (in the lane): what is
     shown. Raises ConfigError for another theme.
     """
 
@@ -95,7 +95,7 @@ def _carpet_colour(scene: Scene, theme: Theme) -> tuple[int, int, int]:
 
 def _speed_of(observations: Sequence[Observation]) -> float | None:
     """The vehicle's own, m/s."""
-    told = [each.values.get("speed") for each in observations if each.kind == "motion"]
+    told = [each.values.get("speed") for each in observations if each.kind in ("motion", "fix")]
     return next((float(value) for value in told if isinstance(value, int | float)), None)
 
 
