@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from benchmarks.browsers import chromium
-from rtseg.driving.drives import Thumbnail, read_drive
+from rtseg.driving.recorded import Thumbnail, read_drive
 from rtseg.driving.report import drive_page
 from rtseg.driving.state import (
     EVENTS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from rtseg.driving.drives import Drive, Thumbnail, read_drive, records_in
+from rtseg.driving.recorded import Drive, Thumbnail, read_drive, records_in
 from rtseg.driving.report import VIDEOS, archive_page, drive_page
 from rtseg.errors import RtsegError, SinkError, SourceError, SourceNotFound
 from rtseg.sinks.files import PartFile
@@ -96,8 +97,12 @@ def _video_in(folder: Path) -> Path | None:
 
 
 def _folders(folder: Path) -> list[Path]:
-    """All folders below, in order; links are not followed."""
-    return sorted(path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())
+    """All folders below, in order; not those that links lead to, nor hidden ones, where a batch works."""
+    found: list[Path] = []
+    for place, names, _ in os.walk(folder):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        found += [Path(place) / name for name in names]
+    return sorted(path for path in found if not path.is_symlink())
 
 
 def _write(path: Path, text: str) -> None:

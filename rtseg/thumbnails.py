@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 
-from rtseg.driving.drives import Thumbnail
+from rtseg.driving.recorded import Thumbnail
 from rtseg.errors import SourceError
 from rtseg.sources.video import VideoFile
 

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 import rtseg
 from benchmarks.report import made_thumbnails, write_drive
 from rtseg.cli.app import app
-from rtseg.driving.drives import Drive, Told, clips_of, read_drive, records_in
 from rtseg.driving.markup import clock, joined, tag
 from rtseg.driving.plots import plot, way
+from rtseg.driving.recorded import Drive, Told, clips_of, read_drive, records_in
 from rtseg.driving.report import archive_page, drive_page
 from rtseg.errors import SourceNotFound, SourceUnreadable
 from rtseg.reports import write_reports
@@ -140,6 +140,47 @@ def test_the_records_sink_and_the_report_understand_each_other(tmp_path: Path) -
     drive = read_drive(tmp_path / "records.jsonl")
     assert drive.curves["offset"][0] == 0.5
     assert np.isnan(drive.curves["offset"][1])
+
+
+def test_the_tables_of_a_drive_are_read_too(tmp_path: Path) -> None:
+    def rows(name: str, *rows: object) -> None:
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    frame = {"stream": "a.mp4", "held": False, "view": "file", "confidence": 0.7, "offset": 0.1, "offset_sigma": 0.02}
+    where = {"latitude": 48.0, "longitude": 11.0, "vehicle_speed": 20.0}
+    frames = [{**frame, **where, "pts": 3000 * i, "index": i, "time": i / 30} for i in range(4)]
+    rows("frames.jsonl", *frames, {"time": "late"})
+    track = {"id": 1, "distance": 30.0, "ttc": None, "lead": True}
+    rows("tracks.jsonl", {**track, "pts": 3000}, {**track, "pts": 6000, "lead": False}, [1], {**track, "pts": [1]})
+    told = {
+        "id": "cut_in-0",
+        "kind": "cut_in",
+        "severity": "warning",
+        "start": 0.0,
+        "end": 0.1,
+        "values": '{"side":"left"}',
+    }
+    rows("events.jsonl", told, {**told, "id": "x", "start": None}, {**told, "id": "y", "values": "{", "severity": 9})
+    clip = {"file": "clips/cut_in-0.mp4", "event_at": 4.5}
+    summary = {"status": "done", "lost": {"corrupt_packets": 3}, "event_list": [{"id": "cut_in-0", "clip": clip}, 7]}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "cut_in-0.mp4").write_bytes(b"clip")
+    assert records_in(tmp_path) == tmp_path / "frames.jsonl"
+    drive = read_drive(tmp_path / "frames.jsonl")
+    assert drive.curves["offset"].tolist() == [0.1] * 4
+    assert drive.curves["distance"][1] == 30.0
+    assert np.isnan(drive.curves["distance"][[0, 2, 3]]).all()
+    assert drive.curves["speed"].tolist() == [20.0] * 4
+    assert len(drive.track) == 4
+    assert drive.events == (
+        Told("cut_in-0", "cut_in", "warning", 0.0, 0.1, {"side": "left"}),
+        Told("y", "cut_in", "info", 0.0, 0.1, {}),
+    )
+    assert drive.broken == 2
+    page = drive_page(drive)
+    assert "corrupt packets" in page
+    assert '"clip":0,"at":4.5' in page
 
 
 def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:

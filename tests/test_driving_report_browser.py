@@ -12,7 +12,7 @@ from browser import page
 
 import rtseg
 from benchmarks.report import made_thumbnails, write_drive
-from rtseg.driving.drives import read_drive
+from rtseg.driving.recorded import read_drive
 from rtseg.driving.report import drive_page
 from rtseg.reports import write_reports
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rtseg.driving.drives import F64, Drive, Told
 from rtseg.driving.markup import Markup, clock, joined, tag
+from rtseg.driving.recorded import F64, Drive, Told
 
 COLUMNS = 1000
 """Points across that a curve keeps; of more, the least and the greatest of each column."""

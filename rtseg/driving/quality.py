@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rtseg.driving.drives import Drive, Thumbnail
 from rtseg.driving.markup import Markup, clock, tag
+from rtseg.driving.recorded import Drive, Thumbnail
 
 DARK = 50.0
 """Mean luma of a picture, 0..255, under which it counts as dark: lit streets by night are 20 to 45."""
@@ -29,7 +29,7 @@ def _lost(drive: Drive) -> list[tuple[str, str]]:
     ]
     if drive.broken:
         rows.append(("Lines of the records that cannot be read", str(drive.broken)))
-    counts = drive.summary.get("counts")
+    counts = drive.summary.get("counts", drive.summary.get("lost"))
     if isinstance(counts, dict):
         rows += [(str(cause).replace("_", " "), str(count)) for cause, count in counts.items() if count]
     return rows

@@ -11,11 +11,11 @@ from urllib.parse import quote
 import numpy as np
 
 from rtseg.driving.banner import TITLES
-from rtseg.driving.drives import SEVERITIES, Drive, Thumbnail, Told, clips_of
 from rtseg.driving.markup import Markup, clock, joined, tag
 from rtseg.driving.page import assembled
 from rtseg.driving.plots import plot, timeline, way
 from rtseg.driving.quality import quality_of
+from rtseg.driving.recorded import SEVERITIES, Drive, Thumbnail, Told, beginnings_of, clips_of
 
 VIDEOS = (".mp4", ".webm", ".mov", ".mkv")
 EMBEDDED = 8 * 1024 * 1024
@@ -55,13 +55,23 @@ def drive_page(
         quality_of(drive, thumbnails),
     )
     names = {key: place for place, key in enumerate(clips)}
+    beginnings = beginnings_of(drive)
     data = {
         "start": float(drive.times[0]),
         "length": max(drive.seconds, 1e-3),
         "zero": float(drive.times[0]),
         "video": source,
         "clips": list(clips.values()),
-        "events": [{"start": e.start, "end": e.end, "severity": e.severity, "clip": names.get(e.id)} for e in events],
+        "events": [
+            {
+                "start": e.start,
+                "end": e.end,
+                "severity": e.severity,
+                "clip": names.get(e.id),
+                "at": beginnings.get(e.id, 0.0),
+            }
+            for e in events
+        ],
     }
     return assembled(drive.name, Markup(tag("main", body)), data)
 
@@ -164,7 +174,7 @@ def _clips(drive: Drive, embedded: int) -> dict[str, str]:
     found = list(clips_of(drive))
     if sum(path.stat().st_size for _, path in found) > embedded:
         return {event.id: _beside(path, drive.folder) for event, path in found}
-    kinds = {".mp4": "video/mp4", ".webm": "video/webm", ".mov": "video/quicktime"}
+    kinds = {".mp4": "video/mp4", ".webm": "video/webm", ".mov": "video/quicktime", ".mkv": "video/x-matroska"}
     return {
         event.id: f"data:{kinds[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
         for event, path in found

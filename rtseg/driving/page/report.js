@@ -47,7 +47,7 @@
     const told = data.events[chosen];
     point(told.start);
     const clip = told.clip === null ? null : data.clips[told.clip];
-    if (clip) show(clip, 0, null, event.dataset.title);
+    if (clip) show(clip, Math.max(0, told.at - 3), null, event.dataset.title);
     else if (data.video) show(data.video, Math.max(0, told.start - data.zero - 3), told.end - data.zero + 3, event.dataset.title);
     if (play && video && video.src) video.play().catch(() => { now.textContent = "This clip cannot be played here."; });
   };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,8 @@ from rtseg.types import Observation
 F64: TypeAlias = NDArray[np.float64]
 CURVES = ("offset", "offset_sigma", "distance", "ttc", "confidence", "speed")
 SEVERITIES: tuple[Severity, ...] = ("critical", "warning", "info")
+TABLE = "frames.jsonl"
+_BROKEN = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 _GAP = 0.5  # seconds between two frames that count as lost
 _EARTH = 6_371_008.8  # metres, the mean radius (IUGG)
 
@@ -88,24 +91,35 @@ class Drive:
 
 
 def records_in(folder: Path) -> Path | None:
-    """The file of records in a folder: records.jsonl, or the only JSON lines file that has observations."""
-    if (usual := folder / "records.jsonl").is_file():
-        return usual
+    """The file of records in a folder: frames.jsonl of `rtseg drive`, records.jsonl, or the only JSON lines file that
+    has observations."""  # fmt: skip
+    for usual in (TABLE, "records.jsonl"):
+        if (folder / usual).is_file():
+            return folder / usual
     found = [path for path in sorted(folder.glob("*.jsonl")) if path.is_file() and _has_records(path)]
     return found[0] if len(found) == 1 else None
 
 
 def read_drive(records: Path, *, name: str | None = None) -> Drive:
-    """The drive that a file of JSON lines tells of, as `rtseg.sinks.records` writes it; summary.json beside it.
+    """The drive that a file of JSON lines tells of: as `rtseg.sinks.records` writes it, or frames.jsonl of the tables
+    of `rtseg drive`, with tracks.jsonl and events.jsonl; summary.json beside it.
 
     Lines that are no record are counted and passed over. Raises SourceNotFound, and SourceUnreadable where no line is
     a record.
     """
     gathered = _Gathered()
+    table = records.name == TABLE
+    leads = _leads(records.with_name("tracks.jsonl")) if table else {}
     try:
         with records.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                gathered.add(line)
+                try:
+                    if table:
+                        _add_row(gathered, json.loads(line), leads)
+                    else:
+                        _add_record(gathered, json.loads(line))
+                except _BROKEN:
+                    gathered.broken += bool(line.strip())
     except FileNotFoundError as error:
         raise SourceNotFound(f"{records} does not exist: give a folder with records.jsonl in it") from error
     except OSError as error:
@@ -114,6 +128,9 @@ def read_drive(records: Path, *, name: str | None = None) -> Drive:
         raise SourceUnreadable(
             f"{records} has no record of a frame in its {gathered.broken} lines: write one with --records"
         )
+    if table:
+        for row in _rows(records.with_name("events.jsonl")):
+            _add_event_row(gathered, row)
     return gathered.drive(name or records.parent.name, records.parent)
 
 
@@ -130,66 +147,28 @@ class _Gathered:
         self.gaps: list[tuple[float, float]] = []
         self._index: int | None = None
 
-    def add(self, line: str) -> None:
-        try:
-            record = json.loads(line)
-            time, index = float(record["time"]), int(record["index"])
-            base = _fraction(record.get("time_base"))
-            seen = [Observation(str(o["kind"]), int(o["pts"]), dict(o["values"])) for o in record["observations"]]
-            scene = Scene.read(seen)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
-            time = math.nan
+    def frame(
+        self, time: float, index: int, *, held: bool, curves: Mapping[str, Any], view: object, place: tuple[Any, Any]
+    ) -> None:
+        """What one frame tells; ValueError for a time that is none."""
         if not math.isfinite(time):
-            self.broken += bool(line.strip())
-            return
+            raise ValueError(time)
         if self.times and time - self.times[-1] > _GAP:
             self.gaps.append((self.times[-1], time))
         if self._index is not None and index > self._index + 1:
             self.missing += index - self._index - 1
         self._index = index
         self.times.append(time)
-        self.held += record.get("held") is True
-        self._curves(scene, seen)
-        for event in scene.events:
-            self._event(event, time, base)
-        for each in seen:
-            if each.kind == "fix":
-                place = _number(each.values.get("latitude")), _number(each.values.get("longitude"))
-                if abs(place[0]) <= 90 and abs(place[1]) <= 180:
-                    self.track.append((time, *place))
-
-    def _curves(self, scene: Scene, seen: list[Observation]) -> None:
-        lead = next((each for each in scene.obstacles if each.lead), None)
-        offset, view = scene.lanes.offset, scene.view
-        speeds = [_number(each.values.get("speed")) for each in seen if each.kind in ("motion", "fix")]
-        for name, value in (
-            ("offset", None if offset is None else offset.value),
-            ("offset_sigma", None if offset is None else offset.sigma),
-            ("distance", None if lead is None or lead.distance is None else lead.distance.value),
-            ("ttc", None if lead is None or lead.ttc is None else lead.ttc.value),
-            ("confidence", None if view is None else view.confidence),
-            ("speed", next((speed for speed in speeds if math.isfinite(speed)), None)),
-        ):
-            self.curves[name].append(_number(value))
+        self.held += held
+        for name in CURVES:
+            self.curves[name].append(_number(curves.get(name)))
         if view is not None:
-            self.views[str(view.source)] = self.views.get(str(view.source), 0) + 1
-
-    def _event(self, event: Event, time: float, base: float) -> None:
-        key, severity = str(event.id), event.severity if event.severity in SEVERITIES else "info"
-        known = self.events.get(key)
-        if known is None:
-            start = min(time, _number(event.start) * base) if base > 0 else time
-            start = max(start, self.times[0]) if math.isfinite(start) else time
-            self.events[key] = Told(key, str(event.kind), severity, start, time, dict(event.values))
-            return
-        worse = SEVERITIES.index(severity) < SEVERITIES.index(known.severity)
-        same = severity == known.severity and _number(event.values.get("ttc")) < _number(known.values.get("ttc"))
-        values = dict(event.values) if worse or same else known.values
-        worst = severity if worse else known.severity
-        self.events[key] = Told(key, known.kind, worst, known.start, time, values)
+            self.views[str(view)] = self.views.get(str(view), 0) + 1
+        latitude, longitude = map(_number, place)
+        if abs(latitude) <= 90 and abs(longitude) <= 180:
+            self.track.append((time, latitude, longitude))
 
     def drive(self, name: str, folder: Path) -> Drive:
-        events = sorted(self.events.values(), key=lambda event: (event.start, event.id))
         times = np.array(self.times)
         order = np.argsort(times, kind="stable")  # a source that was opened again may begin anew
         return Drive(
@@ -197,7 +176,7 @@ class _Gathered:
             folder,
             times[order],
             {curve: np.array(values)[order] for curve, values in self.curves.items()},
-            tuple(events),
+            tuple(sorted(self.events.values(), key=lambda event: (event.start, event.id))),
             np.array(self.track, np.float64).reshape(-1, 3),
             self.held,
             self.missing,
@@ -206,6 +185,105 @@ class _Gathered:
             self.views,
             read_summary(folder),
         )
+
+
+def _add_record(gathered: _Gathered, record: Any) -> None:
+    """A line of the sink "records"."""
+    time = float(record["time"])
+    seen = [Observation(str(o["kind"]), int(o["pts"]), dict(o["values"])) for o in record["observations"]]
+    scene = Scene.read(seen)
+    lead = next((each for each in scene.obstacles if each.lead), None)
+    offset, view = scene.lanes.offset, scene.view
+    fix = next((each.values for each in seen if each.kind == "fix"), {})
+    speeds = [_number(each.values.get("speed")) for each in seen if each.kind in ("motion", "fix")]
+    curves = {
+        "offset": None if offset is None else offset.value,
+        "offset_sigma": None if offset is None else offset.sigma,
+        "distance": None if lead is None or lead.distance is None else lead.distance.value,
+        "ttc": None if lead is None or lead.ttc is None else lead.ttc.value,
+        "confidence": None if view is None else view.confidence,
+        "speed": next((speed for speed in speeds if math.isfinite(speed)), None),
+    }
+    gathered.frame(
+        time,
+        int(record["index"]),
+        held=record.get("held") is True,
+        curves=curves,
+        view=None if view is None else view.source,
+        place=(fix.get("latitude"), fix.get("longitude")),
+    )
+    for event in scene.events:
+        _add_event(gathered, event, time, _fraction(record.get("time_base")))
+
+
+def _add_event(gathered: _Gathered, event: Event, time: float, base: float) -> None:
+    key, severity = str(event.id), _severity(event.severity)
+    known = gathered.events.get(key)
+    if known is None:
+        start = min(time, _number(event.start) * base) if base > 0 else time
+        start = max(start, gathered.times[0]) if math.isfinite(start) else time
+        gathered.events[key] = Told(key, str(event.kind), severity, start, time, dict(event.values))
+        return
+    worse = SEVERITIES.index(severity) < SEVERITIES.index(known.severity)
+    same = severity == known.severity and _number(event.values.get("ttc")) < _number(known.values.get("ttc"))
+    values = dict(event.values) if worse or same else known.values
+    worst = severity if worse else known.severity
+    gathered.events[key] = Told(key, known.kind, worst, known.start, time, values)
+
+
+def _add_row(gathered: _Gathered, row: Any, leads: Mapping[Any, Mapping[str, Any]]) -> None:
+    """A line of frames.jsonl."""
+    lead = leads.get(row["pts"], {})
+    curves = {**row, "speed": row.get("vehicle_speed"), "distance": lead.get("distance"), "ttc": lead.get("ttc")}
+    gathered.frame(
+        float(row["time"]),
+        int(row["index"]),
+        held=row.get("held") is True,
+        curves=curves,
+        view=row.get("view"),
+        place=(row.get("latitude"), row.get("longitude")),
+    )
+
+
+def _leads(path: Path) -> dict[Any, dict[str, Any]]:
+    """Of tracks.jsonl what is said of vehicles ahead, by pts."""
+    return {
+        row["pts"]: {name: row.get(name) for name in ("distance", "ttc")}
+        for row in _rows(path)
+        if row.get("lead") is True and isinstance(row.get("pts"), int)
+    }
+
+
+def _add_event_row(gathered: _Gathered, row: dict[str, Any]) -> None:
+    """A line of events.jsonl; one without times is passed over."""
+    start, end = _number(row.get("start")), _number(row.get("end"))
+    if not (math.isfinite(start) and math.isfinite(end)):
+        gathered.broken += 1
+        return
+    try:
+        values = json.loads(str(row.get("values") or "{}"))
+    except (ValueError, RecursionError):
+        values = {}
+    told = dict(values) if isinstance(values, dict) else {}
+    key = str(row.get("id"))
+    gathered.events[key] = Told(key, str(row.get("kind")), _severity(row.get("severity")), start, max(start, end), told)
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a file of JSON lines, none where there is no file."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                with contextlib.suppress(ValueError, RecursionError):
+                    if isinstance(row := json.loads(line), dict):
+                        yield row
+    except OSError:
+        return
+
+
+def _severity(given: Any) -> Severity:
+    """What is none counts as the least."""
+    return next((each for each in SEVERITIES if each == given), "info")
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
@@ -221,10 +299,22 @@ def clips_of(drive: Drive) -> Iterator[tuple[Told, Path]]:
     """The events that have a clip of their own: a video in clips/ that is named by the event's id."""
     for event in drive.events:
         if Path(event.id).name == event.id:
-            for suffix in (".mp4", ".webm", ".mov"):
+            for suffix in (".mp4", ".webm", ".mov", ".mkv"):
                 if (path := drive.folder / "clips" / f"{event.id}{suffix}").is_file():
                     yield event, path
                     break
+
+
+def beginnings_of(drive: Drive) -> dict[str, float]:
+    """Seconds of their clips at which events begin, by the events' ids, where the summary says them."""
+    listed = drive.summary.get("event_list")
+    found: dict[str, float] = {}
+    for each in listed if isinstance(listed, list) else ():
+        clip = each.get("clip") if isinstance(each, dict) else None
+        at = _number(clip.get("event_at")) if isinstance(clip, dict) else math.nan
+        if math.isfinite(at):
+            found[str(each.get("id"))] = at
+    return found
 
 
 def _has_records(path: Path) -> bool:
