@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from rtseg.driving.recorded import Drive, Thumbnail, read_drive, records_in
+from rtseg.driving.recorded import Drive, Thumbnail, read_drive, read_summary, records_in
 from rtseg.driving.report import VIDEOS, archive_page, drive_page
 from rtseg.errors import RtsegError, SinkError, SourceError, SourceNotFound
 from rtseg.sinks.files import PartFile
@@ -66,7 +66,7 @@ def write_reports(folder: Path, *, pictures: int = PICTURES) -> Written:
             continue
         drives.append((drive, f"./{quote(name)}/{PAGE}"))
     index = folder / INDEX
-    _write(index, archive_page(drives, name=folder.resolve().name, failed=failed))
+    _write(index, archive_page(drives, name=folder.resolve().name, failed={**_failed(folder), **failed}))
     return Written(index, tuple(pages), failed)
 
 
@@ -94,6 +94,13 @@ def _video_in(folder: Path) -> Path | None:
     found = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in VIDEOS and path.is_file()]
     named = [path for path in found if path.stem in ("drive", "overlay", "annotated")]
     return found[0] if len(found) == 1 else next(iter(named), None)
+
+
+def _failed(folder: Path) -> dict[str, str]:
+    """What a batch could not do, and why, where its batch.json says so."""
+    files = read_summary(folder, "batch.json").get("files")
+    rows = [each for each in files if isinstance(each, dict)] if isinstance(files, list) else []
+    return {str(row.get("file")): str(row.get("reason")) for row in rows if row.get("status") == "failed"}
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -277,6 +277,13 @@ def test_an_archive_has_a_page_for_each_drive_and_one_for_all(tmp_path: Path) ->
     for seed, name in enumerate(("monday", "tuesday", "week 2/wednesday")):
         write_drive(tmp_path / name, seconds=60, rate=2, seed=seed)
     written(tmp_path / "torn", "{")
+    write_drive(tmp_path / ".work" / "half", seconds=2, rate=2)
+    files = [
+        {"file": "night.mp4", "status": "failed", "reason": "no video in it"},
+        {"file": "monday", "status": "done"},
+        5,
+    ]
+    (tmp_path / "batch.json").write_text(json.dumps({"files": files}))
     done = write_reports(tmp_path)
     assert done.first == tmp_path / "index.html"
     assert sorted(page.parent.name for page in done.pages) == ["monday", "tuesday", "wednesday"]
@@ -285,6 +292,7 @@ def test_an_archive_has_a_page_for_each_drive_and_one_for_all(tmp_path: Path) ->
     links = {attributes["href"] for name, attributes in elements(page) if name == "a"}
     assert "./week%202/wednesday/report.html" in links
     assert "no record of a frame" in page
+    assert "<td>night.mp4</td><td>no video in it</td>" in page
     assert not list(tmp_path.rglob("*.part"))
 
 

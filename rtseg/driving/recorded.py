@@ -286,10 +286,10 @@ def _severity(given: Any) -> Severity:
     return next((each for each in SEVERITIES if each == given), "info")
 
 
-def read_summary(folder: Path) -> dict[str, Any]:
-    """summary.json of a folder; empty where there is none that can be read."""
+def read_summary(folder: Path, name: str = "summary.json") -> dict[str, Any]:
+    """An object of JSON in a folder; empty where there is none that can be read."""
     try:
-        found = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
