@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 
 from rtseg.driving.recorded import Thumbnail
-from rtseg.errors import SourceError
+from rtseg.errors import ConfigError
 from rtseg.sources.video import VideoFile
 
 WIDTH = 192
@@ -20,15 +20,15 @@ def thumbnails_of(video: Path, seconds: Iterable[float], *, zero: float = 0.0) -
     """A picture at each time, `WIDTH` pixels wide; times where the video has none are left out.
 
     zero: what the video's first frame is in those seconds. Each costs decoding from the key frame before it. Raises
-    SourceError where the video cannot be opened.
+    SourceError where the video cannot be read.
     """
     made = []
     for at in seconds:
-        with contextlib.closing(VideoFile(video, start=max(0.0, at - zero))) as source:
-            try:
+        try:
+            with contextlib.closing(VideoFile(video, start=max(0.0, at - zero))) as source:
                 frame = next(iter(source), None)
-            except SourceError:
-                continue
+        except ConfigError:  # it is not as long
+            continue
         if frame is None:
             continue
         height = max(1, round(WIDTH * frame.size.height / frame.size.width))

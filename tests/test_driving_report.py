@@ -323,6 +323,17 @@ def test_pictures_come_from_the_video_beside_the_records(tmp_path: Path) -> None
     assert json.loads(data)["video"] == "./drive.mp4"
 
 
+def test_a_video_that_is_shorter_than_its_records_or_none_gives_what_it_has(tmp_path: Path) -> None:
+    write_drive(tmp_path, seconds=4, rate=5)
+    rtseg.run("synthetic:testsrc2=size=160x90:rate=5:duration=2", tmp_path / "drive.mp4", background="none")
+    page = write_reports(tmp_path, pictures=4).first.read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg;base64,") == 2
+    (tmp_path / "drive.mp4").write_bytes(b"no video")
+    page = write_reports(tmp_path, pictures=4).first.read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg;base64,") == 0
+    assert "not measured: there are no pictures" in page
+
+
 def test_a_long_curve_keeps_its_peaks(drive: Drive) -> None:
     values = np.zeros(50_000)
     values[31_234], values[40_000:41_000] = 1.0, np.nan
