@@ -131,6 +131,22 @@ def test_what_collides_soon_is_red_and_the_lead_is_marked() -> None:
     assert Solid(THEMES["day"].lead) in [layer.paint for layer in layers_of(scene(HD, calm=True), boxes=True)]
 
 
+def test_the_mask_of_the_lead_has_its_colour_and_others_that_of_their_kind() -> None:
+    day = THEMES["day"]
+    by_paint = {layer.paint: covered(layer) for layer in layers_of(scene(HD, calm=True), masks=True)}
+    assert set(by_paint) == {Solid(day.vehicle), Solid(day.lead), Solid(day.vulnerable)}
+    lead, truck, _ = scene(HD, calm=True).obstacles
+    for here, paint, other in (
+        (lead, Solid(day.lead), Solid(day.vehicle)),
+        (truck, Solid(day.vehicle), Solid(day.lead)),
+    ):
+        x, y = round((here.box[0] + here.box[2]) / 2), round((here.box[1] + here.box[3]) / 2)
+        assert by_paint[paint][y, x] > 80
+        assert by_paint[other][y, x] == 0
+    urgent = layers_of(scene(HD), masks=True)
+    assert Solid(day.critical) in [layer.paint for layer in urgent]
+
+
 def test_no_plate_is_over_another_or_out_of_the_frame() -> None:
     shown = scene(HD)
     crowd = tuple(

@@ -15,7 +15,10 @@ from rtseg.driving.state import Scene
 from rtseg.driving.theme import THEMES, Theme, ThemeName
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import as_u8
+from rtseg.ops.resize import enlarge
 from rtseg.types import Frame, Layer, Observation, Segmentation, Solid, masks_of
+
+_SMALL = 400
 
 
 class Hud:
@@ -70,7 +73,7 @@ class Hud:
             if self._horizon:
                 layers.append(horizon_layer(scene.view, size, theme.horizon))
         if self._masks:
-            layers += mask_layers(segmentation, theme)
+            layers += mask_layers(segmentation, scene.obstacles, size, theme)
         if self._boxes:
             layers += box_layers(scene.obstacles, size, theme)
         above: list[Layer] = []
@@ -107,4 +110,10 @@ def _region_layers(segmentation: Segmentation, theme: Theme, *, carpet: bool, li
     if not any(name in segmentation.names for name, _, _ in wanted):
         return []
     masks = masks_of(segmentation)
-    return [Layer(as_u8(cv2.LUT(masks[name], table)), Solid(rgb)) for name, rgb, table in wanted if name in masks]
+    layers = []
+    for name, rgb, table in wanted:
+        if (mask := masks.get(name)) is not None:
+            if name == "lane" and mask.shape[1] <= _SMALL:  # a steep ramp would show a small mask's steps
+                mask = enlarge(mask, (2 * mask.shape[1], 2 * mask.shape[0]))
+            layers.append(Layer(as_u8(cv2.LUT(mask, table)), Solid(rgb)))
+    return layers

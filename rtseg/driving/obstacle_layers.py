@@ -31,14 +31,17 @@ def colour_of(obstacle: Obstacle, theme: Theme) -> RGB:
     return theme.vulnerable if obstacle.label in VULNERABLE else theme.vehicle
 
 
-def mask_layers(segmentation: Segmentation, theme: Theme) -> list[Layer]:
-    """Vehicles, and people without bodywork around them, each kind tinted as one layer."""
-    groups = ((VEHICLES, theme.vehicle), (VULNERABLE, theme.vulnerable))
+def mask_layers(segmentation: Segmentation, obstacles: Sequence[Obstacle], size: Size, theme: Theme) -> list[Layer]:
+    """Vehicles, and people without bodywork around them, each kind tinted as one layer.
+
+    What lies in the box of an obstacle with a colour of its own, such as the lead, has that; the nearer one's.
+    """
     wanted = [name for name in segmentation.names if name in VEHICLES | VULNERABLE]
     if not wanted:
         return []
-    masks, layers = masks_of(segmentation), []
-    for names, rgb in groups:
+    masks = masks_of(segmentation)
+    layers: list[Layer] = []
+    for names, rgb in ((VEHICLES, theme.vehicle), (VULNERABLE, theme.vulnerable)):
         found = [masks[name] for name in wanted if name in names and name in masks]
         if not found:
             continue
@@ -46,8 +49,26 @@ def mask_layers(segmentation: Segmentation, theme: Theme) -> list[Layer]:
         for other in found[1:]:
             mask = np.maximum(mask, other)
         if cv2.minMaxLoc(mask)[1] > 76:
-            layers.append(Layer(as_u8(cv2.LUT(mask, ramp(theme.mask_opacity))), Solid(rgb)))
+            alpha = as_u8(cv2.LUT(mask, ramp(theme.mask_opacity)))
+            own = [(each, colour_of(each, theme)) for each in obstacles if each.label in names]
+            parts = _taken_out(alpha, [pair for pair in own if pair[1] != rgb], size)
+            layers += [Layer(alpha, Solid(rgb)), *(Layer(part, Solid(colour)) for colour, part in parts.items())]
     return layers
+
+
+def _taken_out(alpha: U8, obstacles: Sequence[tuple[Obstacle, RGB]], size: Size) -> dict[RGB, U8]:
+    """What is in the boxes, by colour, at the same resolution; it is gone from `alpha`."""
+    rows, columns = alpha.shape
+    parts: dict[RGB, U8] = {}
+    for each, rgb in sorted(obstacles, key=lambda pair: -pair[0].box[3]):
+        if (box := _inside(each.box, size)) is None:
+            continue
+        across = slice(box[0] * columns // size.width, -(-box[2] * columns // size.width))
+        down = slice(box[1] * rows // size.height, -(-box[3] * rows // size.height))
+        part = parts.setdefault(rgb, np.zeros_like(alpha))
+        part[down, across] |= alpha[down, across]
+        alpha[down, across] = 0
+    return parts
 
 
 @lru_cache(maxsize=8)
