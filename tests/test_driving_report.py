@@ -18,6 +18,7 @@ import rtseg
 from benchmarks.report import made_thumbnails, write_drive
 from rtseg.cli.app import app
 from rtseg.driving.markup import clock, joined, tag
+from rtseg.driving.page import assembled
 from rtseg.driving.plots import plot, way
 from rtseg.driving.recorded import Drive, Told, clips_of, read_drive, records_in
 from rtseg.driving.report import archive_page, drive_page
@@ -365,3 +366,11 @@ def test_markup_escapes_all_but_itself() -> None:
     assert tag("p", "<b>", tag("i", 2.50), title='"') == '<p title="&quot;">&lt;b&gt;<i>2.5</i></p>'
     assert joined("a&b", None, math.nan) == "a&amp;b"
     assert [clock(seconds) for seconds in (-1, 59.6, 125, 3725)] == ["0:00", "1:00", "2:05", "1:02:05"]
+
+
+def test_data_of_a_page_cannot_end_its_element() -> None:
+    value = "</script><b>&\u2028<!--"
+    page = assembled("title", joined(), {"value": value})
+    (data,) = re.findall(r'id="drive">(.*?)</script>', page, re.DOTALL)
+    assert not set("<>&\u2028") & set(data)
+    assert json.loads(data) == {"value": value}
