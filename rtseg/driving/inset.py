@@ -90,7 +90,8 @@ def _draw(picture: U8, scene: Scene, theme: Theme) -> None:
     size = (picture.shape[1], picture.shape[0])
     left, right = scene.lanes.line(-1), scene.lanes.line(1)
     if left is not None and right is not None:
-        outline = [*_points(left, size), *_points(right, size)[::-1]]
+        far = min(left.far, right.far)
+        outline = [*_points(left, size, far), *_points(right, size, far)[::-1]]
         cv2.fillPoly(picture, [np.array(outline, np.int32)], _mixed(theme.ground, theme.carpet, 0.55), cv2.LINE_AA, 4)
     thick = max(1, round(0.008 * size[1]))
     for line in scene.lanes.lines:
@@ -123,8 +124,8 @@ def _block(picture: U8, at: tuple[float, float], car: tuple[float, float], rgb: 
     cv2.fillPoly(picture, [np.array([_place(*c, size) for c in corners], np.int32)], rgb, cv2.LINE_AA, 4)
 
 
-def _points(line: LaneLine, size: tuple[int, int]) -> list[tuple[int, int]]:
-    far = min(AHEAD, max(line.far, 1.0))
+def _points(line: LaneLine, size: tuple[int, int], far: float | None = None) -> list[tuple[int, int]]:
+    far = min(AHEAD, max(line.far if far is None else far, 1.0))
     return [_place(line.at(z), z, size) for z in np.linspace(0.0, far, 14).tolist()]
 
 
