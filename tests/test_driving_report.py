@@ -347,6 +347,14 @@ def test_a_long_curve_keeps_its_peaks(drive: Drive) -> None:
     assert path.count("M") == 2, "interrupted where nothing is known"
 
 
+def test_a_band_is_as_wide_as_what_is_not_known(drive: Drive) -> None:
+    values, sigma = np.array([0.0, 0.0, np.nan, 0.0, 0.0]), np.array([0.5, 0.5, 0.5, np.nan, 0.5])
+    few = replace(drive, times=np.arange(5.0), events=())
+    made = plot(few, values, title="x", unit="m", least=-1, most=1, sigma=sigma)
+    (path,) = re.findall(r'd="([^"]+)" class="band"', made)
+    assert path == "M0.0 6.0L250.0 6.0L250.0 114.0L0.0 114.0z", "a frame alone, or without a sigma, has none"
+
+
 def test_the_way_has_the_shape_that_was_driven(drive: Drive) -> None:
     corner = np.array([[0.0, 60.0, 10.0], [1.0, 60.01, 10.0], [2.0, 60.01, 10.02]])  # as far east as north
     turned = replace(drive, track=corner, events=())

@@ -159,13 +159,17 @@ def _line(x: F64, values: F64, low: float, high: float) -> str:
 
 
 def _band(x: F64, values: F64, sigma: F64, low: float, high: float) -> str:
-    """One sigma above and below, column by column of the kept ones."""
+    """One sigma above and below, an area for each stretch where both are known; at the kept frames."""
     step = max(1, len(x) // COLUMNS)
+    x, values, sigma = x[::step], values[::step], sigma[::step]
+    rows = [6 + (_HEIGHT - 12) * (high - np.clip(values + sign * sigma, low, high)) / (high - low) for sign in (1, -1)]
+    known = np.flatnonzero(np.isfinite(values) & (sigma > 0))
     parts = []
-    for at, value, wide in zip(x[::step].tolist(), values[::step].tolist(), sigma[::step].tolist(), strict=True):
-        if np.isfinite(value) and wide > 0:
-            top, bottom = (_y(min(max(value + sign * wide, low), high), low, high) for sign in (1, -1))
-            parts.append(f"M{at:.1f} {top:.1f}h1.2V{bottom:.1f}h-1.2z")
+    for stretch in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
+        if len(stretch) > 1:
+            there = [f"{at:.1f} {row:.1f}" for at, row in zip(x[stretch], rows[0][stretch], strict=True)]
+            back = [f"{at:.1f} {row:.1f}" for at, row in zip(x[stretch][::-1], rows[1][stretch][::-1], strict=True)]
+            parts.append("M" + "L".join([*there, *back]) + "z")
     return "".join(parts)
 
 

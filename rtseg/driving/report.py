@@ -46,7 +46,7 @@ def drive_page(
         timeline(drive),
         tag("h2", "Events"),
         _keys(plays=plays) if shown else "",
-        tag("div", listed, _player() if plays else "", class_="watch" if plays else "watch alone"),
+        tag("div", listed, _player() if plays else "", class_="watch" if plays and shown else "watch alone"),
         *([_none(f"The {_MOST} worst of {len(drive.events)} events.")] if len(events) < len(drive.events) else ()),
         tag("h2", "Curves"),
         _plots(drive),
