@@ -249,6 +249,7 @@ class HudEffect(Section):
     clock: bool | None = None
     speed: bool | None = None
     offset: bool | None = None
+    pace: bool | None = None
 
 
 class VideoSink(Section):

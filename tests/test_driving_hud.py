@@ -9,7 +9,7 @@ import pytest
 from drive_scenes import lanes_of, observations, picture, regions, scene, view_of, without_view
 
 from rtseg.compositor import Compositor
-from rtseg.driving.hud import Hud
+from rtseg.driving.hud import Hud, Pace
 from rtseg.driving.inset import Inset
 from rtseg.driving.projection import horizon, project
 from rtseg.driving.state import Event, Measure, Scene, View
@@ -240,6 +240,20 @@ def test_boxes_far_out_of_the_frame_and_a_camera_that_looks_down_do_no_harm() ->
     odd = replace(shown, obstacles=(broken,), view=replace(view_of(HD), pitch=1.2))
     layers = Hud()(picture(HD, shown), regions(HD, shown), observations(odd))
     assert Compositor()(picture(HD, shown), layers).size == HD
+
+
+def test_the_pace_is_the_time_from_frame_to_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([1.0, 1.04, 1.18])
+    monkeypatch.setattr("rtseg.driving.hud.time.monotonic", lambda: next(times))
+    pace = Pace()
+    assert pace() is None
+    assert pace() == pytest.approx(40.0)
+    assert pace() == pytest.approx(50.0), "a tenth of the way to 140"
+    monkeypatch.undo()
+    shown = scene(HD)
+    hud = Hud(**{**NOTHING, "pace": True})  # type: ignore[arg-type]
+    counts = [len(hud(picture(HD, shown), regions(HD, shown), observations(shown))) for _ in range(2)]
+    assert counts == [0, 2]
 
 
 def test_a_theme_that_is_none_is_refused() -> None:

@@ -52,9 +52,17 @@ def banner_layers(events: Sequence[Event], size: Size, theme: Theme) -> list[Lay
 
 
 def status_layers(
-    frame: Frame, scene: Scene, theme: Theme, *, clock: bool, speed: float | None, offset: bool
+    frame: Frame,
+    scene: Scene,
+    theme: Theme,
+    *,
+    clock: bool,
+    speed: float | None,
+    offset: bool,
+    pace: float | None = None,
 ) -> list[Layer]:
-    """A plate left and below: the frame's time, the speed in m/s where it is known, and the offset in the lane."""
+    """A plate left and below: the frame's time, the speed in m/s where it is known, the offset in the lane, and the
+    milliseconds a frame takes."""  # fmt: skip
     size = frame.size
     said = []
     if clock:
@@ -64,6 +72,8 @@ def status_layers(
         said.append(f"{3.6 * speed:.0f} km/h")
     if offset and scene.lanes.offset is not None:
         said.append(f"{scene.lanes.offset.value:+.2f} m")
+    if pace is not None:
+        said.append(f"{pace:.0f} ms")
     if not said:
         return []
     letters = words("    ".join(said), text_rows(size, 0.03))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import get_args
 
@@ -19,6 +20,24 @@ from rtseg.ops.resize import enlarge
 from rtseg.types import Frame, Layer, Observation, Segmentation, Solid, masks_of
 
 _SMALL = 400
+_CALM = 0.1
+
+
+class Pace:
+    """Wall milliseconds from call to call, smoothed over about ten, so that they can be read."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._smooth: float | None = None
+
+    def __call__(self) -> float | None:
+        """What it is now; None the first time."""
+        now = time.monotonic()
+        if self._last is not None:
+            taken = (now - self._last) * 1e3
+            self._smooth = taken if self._smooth is None else self._smooth + _CALM * (taken - self._smooth)
+        self._last = now
+        return self._smooth
 
 
 class Hud:
@@ -30,7 +49,8 @@ class Hud:
 
     theme: "day", "night" or "contrast". carpet, lines, masks, boxes, plates (what is known of an obstacle), horizon,
     inset (from above), banner (events), clock, speed (of a "motion" or a "fix", m/s), offset (in the lane): what is
-    shown. Raises ConfigError for another theme.
+    shown. pace: also the milliseconds from frame to frame, as they are on this machine; with it no two runs are the
+    same. Raises ConfigError for another theme.
     """
 
     def __init__(
@@ -48,12 +68,14 @@ class Hud:
         clock: bool = True,
         speed: bool = True,
         offset: bool = True,
+        pace: bool = False,
     ) -> None:
         if theme not in THEMES:
             raise ConfigError(f"the theme {theme!r} is none: use one of {', '.join(get_args(ThemeName))}")
         self._theme: Theme = THEMES[theme]
         self._carpet, self._lines, self._masks, self._boxes, self._plates = carpet, lines, masks, boxes, plates
         self._horizon, self._banner, self._clock, self._speed, self._offset = horizon, banner, clock, speed, offset
+        self._pace = Pace() if pace else None
         self._inset = Inset(self._theme) if inset else None
 
     def __call__(
@@ -80,7 +102,8 @@ class Hud:
         if self._inset is not None and (scene.lanes.lines or scene.obstacles):
             above += [layer for layer in [self._inset(frame, scene)] if layer is not None]
         speed = _speed_of(observations) if self._speed else None
-        above += status_layers(frame, scene, theme, clock=self._clock, speed=speed, offset=self._offset)
+        pace = None if self._pace is None else self._pace()
+        above += status_layers(frame, scene, theme, clock=self._clock, speed=speed, offset=self._offset, pace=pace)
         if self._banner:
             above += banner_layers(scene.events, size, theme)
         if self._plates:
