@@ -16,7 +16,7 @@ from rtseg.driving.state import Event, Measure, Scene, View
 from rtseg.driving.theme import THEMES
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8
-from rtseg.types import Layer, Observation, Regions, Size, Solid
+from rtseg.types import Instances, Layer, Observation, Regions, Size, Solid
 
 HD = Size(1280, 720)
 NOTHING = dict.fromkeys(
@@ -145,6 +145,20 @@ def test_the_mask_of_the_lead_has_its_colour_and_others_that_of_their_kind() -> 
         assert by_paint[other][y, x] == 0
     urgent = layers_of(scene(HD), masks=True)
     assert Solid(day.critical) in [layer.paint for layer in urgent]
+
+
+def test_instances_are_tinted_by_kind_whatever_their_class_is_called() -> None:
+    masks = np.zeros((3, 90, 160), np.uint8)
+    masks[0, 10:20, 10:20], masks[1, 30:40, 30:40], masks[2, 60:70, 60:70] = 255, 255, 255
+    boxes = np.zeros((3, 4), np.float32)
+    labels, scores = np.array([0, 1, 2]), np.ones(3, np.float32)
+    found = Instances(masks, boxes, labels, scores, ("bus", "bicycle", "bird"), 0, HD)
+    vehicle, vulnerable = Hud(**{**NOTHING, "masks": True})(picture(HD, scene(HD)), found, ())  # type: ignore[arg-type]
+    assert (vehicle.paint, vulnerable.paint) == (Solid(THEMES["day"].vehicle), Solid(THEMES["day"].vulnerable))
+    for layer, place in ((vehicle, 15), (vulnerable, 35)):
+        assert isinstance(layer.alpha, np.ndarray)
+        assert layer.alpha[place, place] == 92
+        assert layer.alpha[65, 65] == 0, "nobody asked for birds"
 
 
 def test_no_plate_is_over_another_or_out_of_the_frame() -> None:

@@ -347,6 +347,17 @@ def test_a_long_curve_keeps_its_peaks(drive: Drive) -> None:
     assert path.count("M") == 2, "interrupted where nothing is known"
 
 
+def test_of_very_many_events_the_worst_are_listed(drive: Drive) -> None:
+    many = [Told(f"cut_in-{i}", "cut_in", "info", float(i % 300), i % 300 + 1.0, {}) for i in range(1500)]
+    bad = [replace(many[7], id="bad-1", severity="critical"), replace(many[9], id="bad-2", severity="warning")]
+    page = drive_page(replace(drive, events=(*many, *bad)))
+    buttons = [attributes for name, attributes in elements(page) if name == "button"]
+    assert len(buttons) == 1000
+    assert {"event-bad-1", "event-bad-2"} <= {attributes["id"] for attributes in buttons}
+    assert "The 1000 worst of 1502 events." in page
+    assert len(page) < 1_500_000
+
+
 def test_a_band_is_as_wide_as_what_is_not_known(drive: Drive) -> None:
     values, sigma = np.array([0.0, 0.0, np.nan, 0.0, 0.0]), np.array([0.5, 0.5, 0.5, np.nan, 0.5])
     few = replace(drive, times=np.arange(5.0), events=())

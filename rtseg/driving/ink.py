@@ -37,7 +37,10 @@ def shape(outlines: Sequence[F64], size: Size, rgb: RGB, opacity: float, *, fade
         return None
     scale = np.array([columns / size.width, rows / size.height])
     points = np.clip(np.concatenate(kept), -_FAR, _FAR) * scale
-    top, bottom = int(points[:, 1].min()), int(points[:, 1].max()) + 2
+    (left, first), (right, last) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    top, bottom = max(0, int(first)), min(rows, int(last) + 2)
+    if top >= bottom or right <= 0 or left >= columns:
+        return None
     # A pixel's centre is a whole number to OpenCV and a half to us.
     fixed = np.rint((points - 0.5) * (1 << _SHIFT)).astype(np.int32)
     alpha = np.zeros((rows, columns), np.uint8)
@@ -45,9 +48,6 @@ def shape(outlines: Sequence[F64], size: Size, rgb: RGB, opacity: float, *, fade
     for each in kept:
         cv2.fillPoly(alpha, [fixed[start : start + len(each)]], round(255 * opacity), cv2.LINE_AA, _SHIFT)
         start += len(each)
-    top, bottom = max(0, top), min(rows, bottom)
-    if top >= bottom or not alpha[top:bottom].any():
-        return None
     if fade > 0:
         part = alpha[top:bottom]
         part[:] = cv2.multiply(part, np.repeat(_ramp(bottom - top, fade)[:, None], columns, axis=1), scale=1 / 255)
@@ -61,7 +61,7 @@ def _ramp(rows: int, fade: float) -> U8:
 
 @lru_cache(maxsize=256)
 def words(text: str, rows: int) -> U8:
-    """A line of text as alpha, uint8 rows x W. Words with digits are put together of kept digits of one width.
+    """A line of text as alpha, uint8 rows x W, read-only. Words with digits are put together of kept digits of one width.
 
     So numbers that change with each frame cost no drawing, and do not jitter. Spaces add up.
     """
@@ -71,7 +71,9 @@ def words(text: str, rows: int) -> U8:
         parts.append(gap)
         if word:
             parts.append(_numeral(word, rows) if any(map(str.isdecimal, word)) else text_alpha(word, rows))
-    return as_u8(np.hstack(parts[1:])) if text.strip() else np.zeros((rows, 1), np.uint8)
+    made = as_u8(np.hstack(parts[1:])) if text.strip() else np.zeros((rows, 1), np.uint8)
+    made.flags.writeable = False  # it is kept
+    return made
 
 
 def _numeral(word: str, rows: int) -> U8:

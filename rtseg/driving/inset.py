@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import cv2
 import numpy as np
 
@@ -96,10 +94,10 @@ def _draw(picture: U8, scene: Scene, theme: Theme) -> None:
     thick = max(1, round(0.008 * size[1]))
     for line in scene.lanes.lines:
         rgb = {"white": theme.white, "yellow": theme.yellow, None: theme.unknown}[line.colour]
-        points = _points(line, size)
-        pairs = list(pairwise(points))
-        for start, end in pairs[::2] if line.kind == "dashed" else pairs:
-            cv2.line(picture, start, end, rgb if line.seen else _mixed(theme.ground, rgb, 0.5), thick, cv2.LINE_AA, 4)
+        points = np.array(_points(line, size), np.int32)
+        pieces = [points[i : i + 2] for i in range(0, len(points), 2)] if line.kind == "dashed" else [points]
+        shown = rgb if line.seen else _mixed(theme.ground, rgb, 0.5)
+        cv2.polylines(picture, pieces, False, shown, thick, cv2.LINE_AA, 4)
     for each in scene.obstacles:
         _mark(picture, each, theme, size)
     _block(picture, (0.0, -_CAR[1]), _CAR, theme.ink, size)
