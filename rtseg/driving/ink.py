@@ -61,9 +61,9 @@ def _ramp(rows: int, fade: float) -> U8:
 
 @lru_cache(maxsize=256)
 def words(text: str, rows: int) -> U8:
-    """A line of text as alpha, uint8 rows x W, read-only. Words with digits are put together of kept digits of one width.
+    """A line of text as alpha, uint8 rows x W, read-only. Words with digits are put together of kept digits.
 
-    So numbers that change with each frame cost no drawing, and do not jitter. Spaces add up.
+    Digits have one width: numbers that change with each frame cost no drawing, and do not jitter. Spaces add up.
     """
     gap = np.zeros((rows, max(2, round(0.32 * rows))), np.uint8)
     parts: list[U8] = []
