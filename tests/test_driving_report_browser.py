@@ -77,6 +77,8 @@ def test_it_opens_from_a_file_and_asks_for_nothing(report: Path) -> None:
 
 def test_keys_go_from_event_to_event_and_play_them(report: Path) -> None:
     with opened(report) as (tab, _, wrong):
+        tab.keyboard.press("ArrowDown")
+        assert tab.evaluate(CURRENT) == -1, "outside of the list it scrolls"
         last = tab.locator(".event").count() - 1
         assert last > 3
         for key, wanted in (

@@ -72,6 +72,8 @@
 
   document.addEventListener("keydown", (press) => {
     if (press.ctrlKey || press.altKey || press.metaKey || press.target.closest("video, a, input")) return;
+    const plain = ["ArrowDown", "ArrowUp", "Home", "End"].includes(press.key);
+    if (plain && !press.target.closest(".event")) return; // elsewhere these scroll
     switch (press.key) {
       case "j": case "ArrowDown": choose(chosen + 1); break;
       case "k": case "ArrowUp": choose(chosen < 0 ? 0 : chosen - 1); break;
