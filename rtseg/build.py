@@ -28,6 +28,7 @@ from rtseg.config import (
     DicomSource,
     EffectOptions,
     FilterOptions,
+    HudEffect,
     ImageSink,
     ImageSource,
     MaskSink,
@@ -263,7 +264,7 @@ def build_effect(options: EffectOptions, card: Card) -> Effect:
             palette = {**card.palette, **arguments.pop("palette", {})}
             arguments.setdefault("tags", card.family in ("yolo", "yolox"))
             return effect(palette=palette, **arguments)  # type: ignore[no-any-return]
-        case OutlineEffect():
+        case OutlineEffect() | HudEffect():
             return effect(**arguments)  # type: ignore[no-any-return]
         case _:
             assert_never(options)

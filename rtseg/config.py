@@ -21,6 +21,7 @@ from rtseg.sections import (
     CameraSource,
     DicomSource,
     GpsAnalyzer,
+    HudEffect,
     ImageSink,
     ImageSource,
     KafkaSink,
@@ -62,6 +63,7 @@ __all__ = [
     "EffectOptions",
     "FilterOptions",
     "GpsAnalyzer",
+    "HudEffect",
     "ImageSink",
     "ImageSource",
     "KafkaSink",
@@ -146,6 +148,7 @@ EffectOptions: TypeAlias = Annotated[
     Annotated[BackgroundEffect, Tag("background")]
     | Annotated[OverlayEffect, Tag("overlay")]
     | Annotated[OutlineEffect, Tag("outline")]
+    | Annotated[HudEffect, Tag("hud")]
     | _Plugin,
     _tag("effect"),
 ]
@@ -243,6 +246,7 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("effect", "background"): BackgroundEffect,
     ("effect", "overlay"): OverlayEffect,
     ("effect", "outline"): OutlineEffect,
+    ("effect", "hud"): HudEffect,
     ("sink", "video"): VideoSink,
     ("sink", "images"): ImageSink,
     ("sink", "masks"): MaskSink,

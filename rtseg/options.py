@@ -21,6 +21,7 @@ from rtseg.config import (
     DicomSource,
     EffectOptions,
     FilterOptions,
+    HudEffect,
     ImageSink,
     ImageSource,
     MaskSink,
@@ -86,20 +87,20 @@ def configure(
 
     input: a video, a picture, a folder of pictures, a DICOM file or folder, a NIfTI file, "sample", "synthetic:GRAPH",
     the address of a stream (rtsp://HOST/PATH), "camera", "camera:1", "/dev/video0", "screen", or a list of pictures.
-    output: a video, a folder, or a picture for a picture. overlay: "road", "all" or names joined by commas. filters:
-    names joined by commas, or "none". window: what of a scan is shown, "lung", "bone", "soft" or "CENTRE,WIDTH".
-    measure: put counts and areas into the records. hardware: what decodes a video, "none", "auto" or a device such as
-    "cuda". prompts: what a model that reads looks for, a list or joined by commas. task, threshold, mask_threshold,
-    overlap_mask_area_threshold: as in `rtseg.segment`. Where neither file nor options name a model it is "portrait", or
-    "road" for an overlay without a background; where no effect is named and there is an output, portrait blurs the
-    background and any other model gets an overlay of all it knows.
+    output: a video, a folder, or a picture for a picture. overlay: "road", "drive", "all" or names joined by
+    commas. filters: names joined by commas, or "none". window: what of a scan is shown, "lung", "bone", "soft" or
+    "CENTRE,WIDTH". measure: put counts and areas into the records. hardware: what decodes a video, "none", "auto" or a
+    device such as "cuda". prompts: what a model that reads looks for, a list or joined by commas. task, threshold,
+    mask_threshold, overlap_mask_area_threshold: as in `rtseg.segment`. Where neither file nor options name a model it
+    is "portrait", or "road" for an overlay without a background; where no effect is named and there is an output,
+    portrait blurs the background and any other model gets an overlay of all it knows.
     """
     base = config if isinstance(config, Config) else Config() if config is None else read_config(config)
     source = _through(window, _decoded_on(hardware, _source(base.source, input, start, end)))
     effects = _effects(base.effects, background, overlay)
     if model is None and "name" not in base.model.model_fields_set:
         kinds = {type(effect) for effect in effects or ()}
-        model = "road" if OverlayEffect in kinds and BackgroundEffect not in kinds else "portrait"
+        model = "road" if kinds & {OverlayEffect, HudEffect} and BackgroundEffect not in kinds else "portrait"
     return _changed(
         base,
         source=source,
@@ -251,16 +252,18 @@ def _effects(
         if background != "none":
             effects.insert(0, BackgroundEffect(paint=background))
     if overlay is not None:
-        effects = [e for e in effects if not isinstance(e, OverlayEffect)]
+        effects = [e for e in effects if not isinstance(e, OverlayEffect | HudEffect)]
         if overlay != "none":
             effects.append(_overlay(overlay))
     return tuple(effects)
 
 
-def _overlay(text: str) -> OverlayEffect:
+def _overlay(text: str) -> OverlayEffect | HudEffect:
     match text:
         case "road":
             return OverlayEffect(preset="road")
+        case "drive":
+            return HudEffect()
         case "all":
             return OverlayEffect()
         case _:

@@ -61,6 +61,7 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
         "background": Entry("rtseg.effects.background:Background"),
         "overlay": Entry("rtseg.effects.overlay:Overlay"),
         "outline": Entry("rtseg.effects.outline:Outline"),
+        "hud": Entry("rtseg.driving.hud:Hud"),
     },
     "sink": {
         "video": Entry("rtseg.sinks.video:VideoWriter"),

@@ -257,6 +257,25 @@ class OutlineEffect(Section):
     width: Annotated[float, Field(gt=0, le=5)] | None = None
 
 
+class HudEffect(Section):
+    """What analyzers saw of the road, over the picture; every part can be left out."""
+
+    type: Literal["hud"] = "hud"
+    theme: Literal["day", "night", "contrast"] | None = None
+    carpet: bool | None = None
+    lines: bool | None = None
+    masks: bool | None = None
+    boxes: bool | None = None
+    plates: bool | None = None
+    horizon: bool | None = None
+    inset: bool | None = None
+    banner: bool | None = None
+    clock: bool | None = None
+    speed: bool | None = None
+    offset: bool | None = None
+    pace: bool | None = None
+
+
 class VideoSink(Section):
     """A video file; codec is NAME[:key=value,...]; clock: times of the clock, None for live input alone."""
 

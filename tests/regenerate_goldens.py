@@ -10,10 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cv2
+import drive_scenes
 import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.compositor import Compositor
+from rtseg.driving.hud import Hud
+from rtseg.driving.theme import ThemeName
 from rtseg.effects.background import Background
 from rtseg.effects.outline import Outline
 from rtseg.effects.overlay import Overlay
@@ -135,6 +138,14 @@ def composed(frame: Frame, result: Segmentation, *effects: Effect) -> Frame:
     return Compositor()(frame, layers)
 
 
+def drive(theme: ThemeName, *, calm: bool = False) -> Frame:
+    """A made-up drive with all that the display shows."""
+    size = Size(480, 270)
+    scene = drive_scenes.scene(size, calm=calm)
+    frame, masks = drive_scenes.picture(size, scene), drive_scenes.regions(size, scene)
+    return Compositor()(frame, Hud(theme=theme)(frame, masks, drive_scenes.observations(scene)))
+
+
 SCENES: Mapping[str, Callable[[], Frame]] = {
     "blur": lambda: composed(room(), matte(), Background(Blur())),
     "picture": lambda: composed(room(), matte(), Background(Picture(hills()))),
@@ -143,6 +154,8 @@ SCENES: Mapping[str, Callable[[], Frame]] = {
     "outline": lambda: composed(room(), matte(), Outline(rgb=(255, 210, 60), width=1.5)),
     "road": lambda: composed(street(), driving(), Overlay.road()),
     "classes": lambda: composed(street(), scene_classes(), Overlay(), Outline(names=["person"])),
+    "drive": lambda: drive("day"),
+    "night": lambda: drive("night", calm=True),
 }
 
 

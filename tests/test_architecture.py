@@ -26,6 +26,8 @@ LAYERS: list[set[str]] = [
     {"layouts"},
     {"store"},
     {"download", "inference.prebuilt", "sources", "segmenters", "filters", "effects", "sinks", "driving", "analyzers"},
+    {"thumbnails"},
+    {"reports"},
     {"adaptive", "focus", "inference.selftest", "inference.batching", "inference.states"},
     {"inference.pool"},
     {"inference.scheduler"},

@@ -74,7 +74,7 @@ def test_what_is_not_set_is_left_to_the_component() -> None:
         ({"model": {"threads": 0}}, "model.threads = 0: input should be greater than 0"),
         ({"model": {"nmae": "road"}}, "model.nmae = 'road' is an unknown key: allowed are name, providers"),
         ({"effects": [{"type": "outline", "width": 9}]}, r"effects[0].width = 9: input should be less than"),
-        ({"effects": [{"type": "glow"}]}, r"effects[0].type = 'glow' is unknown: use one of background, outline"),
+        ({"effects": [{"type": "glow"}]}, r"effects[0].type = 'glow' is unknown: use one of background, hud, outline"),
         ({"analyzers": [{"type": "traffic"}]}, "analyzers[0].type = 'traffic' is unknown: use one of gps, "),
         ({"run": {"policy": "fast"}}, "run.policy = 'fast': input should be 'auto', 'block' or 'latest'"),
     ],

@@ -9,7 +9,7 @@ from regenerate_goldens import GOLDENS, SCENES, rendered, stored
 
 pytestmark = pytest.mark.usefixtures("either_loops")
 
-WITH_TEXT = {"road", "classes"}
+WITH_TEXT = {"road", "classes", "drive", "night"}
 
 
 @pytest.mark.parametrize("name", SCENES)

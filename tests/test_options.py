@@ -7,6 +7,7 @@ import pytest
 from rtseg.config import (
     BackgroundEffect,
     CameraSource,
+    HudEffect,
     ImageSink,
     ImageSource,
     MaskSink,
@@ -120,6 +121,7 @@ def test_a_cut_keeps_the_source_of_the_file() -> None:
         ("none", None, "portrait", ()),
         (None, "road", "road", (OverlayEffect(preset="road"),)),
         (None, "all", "road", (OverlayEffect(),)),
+        (None, "drive", "road", (HudEffect(),)),
         (None, "lane, vehicle", "road", (OverlayEffect(names=("lane", "vehicle")),)),
         ("blur", "all", "portrait", (BackgroundEffect(paint="blur"), OverlayEffect())),
         ("none", "none", "portrait", ()),

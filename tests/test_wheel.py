@@ -49,7 +49,8 @@ def test_the_wheel_holds_the_package_the_cards_and_our_weights(wheel: Path) -> N
     packed = {name for name in names if ".dist-info/" not in name}
     compiled = {name for name in packed if Path(name).suffix in (".so", ".pyd")}
     assert {Path(name).name.partition(".")[0] for name in compiled} <= {"_kernels"}
-    assert packed - compiled == code | models | page | {"rtseg/py.typed"}
+    report = {f"rtseg/driving/page/report.{suffix}" for suffix in ("css", "html", "js")}
+    assert packed - compiled == code | models | page | report | {"rtseg/py.typed"}
 
 
 def test_an_installed_wheel_finds_verifies_and_runs_its_model(wheel: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from rtseg.cli.gstreamer import gstreamer
 from rtseg.cli.label import label
 from rtseg.cli.live import stream, streams, webcam
 from rtseg.cli.models import models
+from rtseg.cli.report import report
 from rtseg.cli.run import run
 from rtseg.cli.segment import segment
 from rtseg.cli.serve import serve
@@ -64,6 +65,7 @@ app.command("doctor", epilog="Example: rtseg doctor --json")(doctor)
 app.command("bench", epilog="Example: rtseg bench sample -o out/bench")(bench)
 app.command("demo", epilog="Example: rtseg demo -o out/")(demo)
 app.command("eval", epilog="Example: rtseg eval --model portrait --model selfie-landscape --data photos/")(evaluate)
+app.command("report", epilog="Example: rtseg report drives/ --open")(report)
 app.command("train", epilog="Example: rtseg train recipe.toml -o runs/mine")(train)
 app.add_typer(export, name="export")
 app.command("gstreamer", epilog="Example: rtseg gstreamer")(gstreamer)

@@ -23,7 +23,8 @@ Background: TypeAlias = Annotated[
     ),
 ]
 Overlay: TypeAlias = Annotated[
-    str | None, typer.Option(help="What is tinted and named: road, all, or names joined by commas.", metavar="WHAT")
+    str | None,
+    typer.Option(help="What is tinted and named: road, drive, all, or names joined by commas.", metavar="WHAT"),
 ]
 Model: TypeAlias = Annotated[
     str | None, typer.Option(help="A model of `rtseg models list`, a card, a folder or owner/name.", metavar="NAME")
