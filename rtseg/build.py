@@ -22,6 +22,7 @@ from rtseg import registry, store
 from rtseg.adaptive import Adaptive
 from rtseg.cards import Card
 from rtseg.config import (
+    AnalyzerOptions,
     BackgroundEffect,
     CameraSource,
     Config,
@@ -33,6 +34,7 @@ from rtseg.config import (
     MaskSink,
     ModelOptions,
     NiftiSource,
+    ObstaclesAnalyzer,
     OutlineEffect,
     OverlayEffect,
     Plugin,
@@ -59,7 +61,7 @@ from rtseg.registry import Kind
 from rtseg.runner import Policy, run
 from rtseg.segmenters import BoundEngine
 from rtseg.stats import Stats
-from rtseg.types import Colour, Effect, Frame, Picture, Sink, Size, Source
+from rtseg.types import Analyzer, Colour, Effect, Frame, Picture, Sink, Size, Source
 
 if TYPE_CHECKING:
     from rtseg.inference.scheduler import StreamEngine
@@ -178,11 +180,22 @@ def build_pipeline(
             *(_make("filter", f) for f in filters),
             *([Cut(threshold=shares[0], mask_threshold=shares[1])] if cut else ()),
         ],
-        analyzers=[_make("analyzer", a) for a in config.analyzers],
+        analyzers=[build_analyzer(a) for a in config.analyzers],
         effects=made,
         adaptive=Adaptive() if config.model.adaptive else None,
         hold=(0 if alone or _is_live(config.source) else 5) if hold is None else hold,
     )
+
+
+def build_analyzer(options: AnalyzerOptions) -> Analyzer:
+    """An analyzer; obstacles get the network that they name in an engine of its own."""
+    if isinstance(options, ObstaclesAnalyzer) and options.detector is not None:
+        card = store.find_card(options.detector.name)
+        if card.family not in ("yolo", "yolox"):
+            raise ConfigError(f"obstacles need a detector, and model {card.name!r} is none: use yolox-nano")
+        detector = build_segmenter(options.detector, card)
+        return _make("analyzer", options.model_copy(update={"detector": None}), detector=detector)  # type: ignore[no-any-return]
+    return _make("analyzer", options)  # type: ignore[no-any-return]
 
 
 def _is_live(source: SourceOptions | None) -> bool:

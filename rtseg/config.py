@@ -28,6 +28,7 @@ from rtseg.sections import (
     ModelOptions,
     NiftiSource,
     NullSink,
+    ObstaclesAnalyzer,
     OutlineEffect,
     OverlayEffect,
     RecordSink,
@@ -65,6 +66,7 @@ __all__ = [
     "ModelOptions",
     "NiftiSource",
     "NullSink",
+    "ObstaclesAnalyzer",
     "OutlineEffect",
     "OverlayEffect",
     "Plugin",
@@ -127,7 +129,10 @@ SourceOptions: TypeAlias = Annotated[
 FilterOptions: TypeAlias = Annotated[
     Annotated[SmoothFilter, Tag("smooth")] | Annotated[RefineFilter, Tag("refine")] | _Plugin, _tag("filter")
 ]
-AnalyzerOptions: TypeAlias = Annotated[Annotated[MeasureAnalyzer, Tag("measure")] | _Plugin, _tag("analyzer")]
+AnalyzerOptions: TypeAlias = Annotated[
+    Annotated[MeasureAnalyzer, Tag("measure")] | Annotated[ObstaclesAnalyzer, Tag("obstacles")] | _Plugin,
+    _tag("analyzer"),
+]
 EffectOptions: TypeAlias = Annotated[
     Annotated[BackgroundEffect, Tag("background")]
     | Annotated[OverlayEffect, Tag("overlay")]
@@ -220,6 +225,7 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("source", "dicom"): DicomSource,
     ("source", "nifti"): NiftiSource,
     ("analyzer", "measure"): MeasureAnalyzer,
+    ("analyzer", "obstacles"): ObstaclesAnalyzer,
     ("filter", "smooth"): SmoothFilter,
     ("filter", "refine"): RefineFilter,
     ("effect", "background"): BackgroundEffect,

@@ -54,6 +54,7 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
     },
     "analyzer": {
         "measure": Entry("rtseg.analyzers.measure:Measure"),
+        "obstacles": Entry("rtseg.driving.obstacles:Obstacles", extra="driving"),
     },
     "effect": {
         "background": Entry("rtseg.effects.background:Background"),

@@ -28,6 +28,7 @@ EventKind: TypeAlias = Literal[
 ]
 Severity: TypeAlias = Literal["info", "warning", "critical"]
 EVENTS: tuple[EventKind, ...] = get_args(EventKind)
+OBSTACLE_MEASURES = ("distance", "lateral", "speed", "ttc", "headway")
 
 
 class Measure(NamedTuple):
@@ -87,7 +88,8 @@ class Obstacle:
 
     distance: forward to its nearest point; lateral: x of its middle; speed: of the distance, m/s, negative while it
     comes nearer; ttc: seconds until it is reached at that speed. in_path: within the ego lane ahead. lead: the
-    nearest vehicle in path. age: frames.
+    nearest vehicle in path. age: frames. headway: of the lead, seconds until the own vehicle is where it is now. seen:
+    in this frame, not only followed.
     """
 
     id: int
@@ -101,6 +103,8 @@ class Obstacle:
     in_path: bool = False
     lead: bool = False
     age: int = 1
+    headway: Measure | None = None
+    seen: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,11 @@ def observe_view(view: View, pts: int) -> Observation:
     return _observed("view", pts, _fields(view, skip=("centre",)), cx=view.centre[0], cy=view.centre[1])
 
 
+def observe_speed(speed: Measure, pts: int) -> Observation:
+    """The vehicle's own speed over the ground, m/s, as an observation of kind "motion"."""
+    return _observed("motion", pts, _spread({"speed": speed}))
+
+
 def observe_lanes(lanes: Lanes, pts: int) -> list[Observation]:
     """As one observation "lane", the vehicle in its lane, and one "line" for each line."""
     measures = {name: getattr(lanes, name) for name in ("offset", "heading", "curvature", "width")}
@@ -165,7 +174,7 @@ def observe_lanes(lanes: Lanes, pts: int) -> list[Observation]:
 
 def observe_obstacle(obstacle: Obstacle, pts: int) -> Observation:
     """As an observation of kind "obstacle"."""
-    measures = {name: getattr(obstacle, name) for name in ("distance", "lateral", "speed", "ttc")}
+    measures = {name: getattr(obstacle, name) for name in OBSTACLE_MEASURES}
     box = dict(zip(("x0", "y0", "x1", "y1"), obstacle.box, strict=True))
     return _observed("obstacle", pts, _fields(obstacle, skip=("box", *measures)), **box, **_spread(measures))
 
@@ -178,12 +187,13 @@ def observe_event(event: Event, pts: int) -> Observation:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything about one frame."""
+    """Everything about one frame. speed: of the own vehicle over the ground, m/s, where something tells it."""
 
     view: View | None = None
     lanes: Lanes = Lanes()
     obstacles: tuple[Obstacle, ...] = ()
     events: tuple[Event, ...] = ()
+    speed: Measure | None = None
 
     @classmethod
     def read(cls, observations: Any) -> Self:
@@ -193,6 +203,7 @@ class Scene:
         lines: list[LaneLine] = []
         obstacles: list[Obstacle] = []
         events: list[Event] = []
+        speed: Measure | None = None
         for each in observations:
             values = dict(each.values)
             match each.kind:
@@ -205,15 +216,17 @@ class Scene:
                     lines.append(LaneLine(coefficients=c, **values))
                 case "obstacle":
                     box = tuple(values.pop(side) for side in ("x0", "y0", "x1", "y1"))
-                    measures = _gathered(values, ("distance", "lateral", "speed", "ttc"))
+                    measures = _gathered(values, OBSTACLE_MEASURES)
                     obstacles.append(Obstacle(box=box, **{**values, **measures}))
+                case "motion":
+                    speed = _gathered(values, ("speed",))["speed"]
                 case "event":
                     values.pop("id")
                     own = {
                         name.removeprefix("value_"): values.pop(name) for name in list(values) if name[:6] == "value_"
                     }
                     events.append(Event(values=own, **values))
-        return cls(view, Lanes(tuple(lines), **lanes), tuple(obstacles), tuple(events))
+        return cls(view, Lanes(tuple(lines), **lanes), tuple(obstacles), tuple(events), speed)
 
 
 def _observed(kind: str, pts: int, values: Mapping[str, Any], **more: Any) -> Observation:
