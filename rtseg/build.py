@@ -51,7 +51,7 @@ from rtseg.config import (
     VirtualCameraSink,
     WindowSink,
 )
-from rtseg.engines import build_fused, build_segmenter, takes_device_frames, with_prompts
+from rtseg.engines import build_detector, build_fused, build_segmenter, takes_device_frames, with_prompts
 from rtseg.errors import ConfigError, SourceUnreadable
 from rtseg.filters.cut import Cut
 from rtseg.fused_pipeline import FusedPipeline
@@ -189,13 +189,8 @@ def build_pipeline(
 
 def build_analyzer(options: AnalyzerOptions) -> Analyzer:
     """An analyzer; obstacles get the network that they name in an engine of its own."""
-    if isinstance(options, ObstaclesAnalyzer) and options.detector is not None:
-        card = store.find_card(options.detector.name)
-        if card.family not in ("yolo", "yolox"):
-            raise ConfigError(f"obstacles need a detector, and model {card.name!r} is none: use yolox-nano")
-        detector = build_segmenter(options.detector, card)
-        return _make("analyzer", options.model_copy(update={"detector": None}), detector=detector)  # type: ignore[no-any-return]
-    return _make("analyzer", options)  # type: ignore[no-any-return]
+    named = options.detector if isinstance(options, ObstaclesAnalyzer) else None
+    return _make("analyzer", options, **({} if named is None else {"detector": build_detector(named)}))  # type: ignore[no-any-return]
 
 
 def _is_live(source: SourceOptions | None) -> bool:

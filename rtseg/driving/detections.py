@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import cv2
@@ -35,7 +35,9 @@ GROUPS: dict[str, Group] = {
 
 LEAST = 12
 """Pixels of a mask that are something."""
-_MOSTLY = 0.5
+WIDEST = 2.2
+"""Times its height that a vehicle's mask may be wide: more are several, or one seen from its side."""
+_MOSTLY, _SAME, _ALONE = 0.5, 0.6, 0.7
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -44,7 +46,7 @@ class Detection:
 
     score: 0..1. cut: the box ends where the frame does, left, at the bottom or right, and the thing does not.
     mask: uint8, what of the mask belongs to it, 0 or 255, at `place` (x, y) of masks of the segmentation's resolution;
-    None where only a box is known.
+    None where only a box is known. split: only a hint says that it is not a part of something larger.
     """
 
     label: str
@@ -54,6 +56,7 @@ class Detection:
     cut: tuple[bool, bool, bool] = (False, False, False)
     mask: U8 | None = None
     place: tuple[int, int] = (0, 0)
+    split: bool = False
 
 
 def detections_of(
@@ -114,12 +117,21 @@ def instances_of(detections: Sequence[Detection], segmentation: Segmentation) ->
 
 
 def _boxed(found: Instances, size: tuple[int, int]) -> list[Detection]:
-    """Those of a detector's instances that are obstacles; a rider's bicycle is left to the rider."""
-    made = []
+    """Those of a detector's instances that are obstacles, best first, one a place: detectors call a car a truck too.
+
+    A rider's bicycle is left to the rider.
+    """
+    made: list[Detection] = []
     for box, label, score in zip(found.boxes.tolist(), found.labels, found.scores, strict=True):
         name = found.names[label]
         if (group := GROUPS.get(name)) is not None:
             made.append(Detection(name, group, (box[0], box[1], box[2], box[3]), float(score), _cut(box, size)))
+    made.sort(key=lambda each: -each.score)
+    made = [
+        each
+        for place, each in enumerate(made)
+        if not any(other.group == each.group and _overlap(other.box, each.box) > _SAME for other in made[:place])
+    ]
     people = [each for each in made if each.label in ("person", "rider", "pedestrian", "cyclist")]
     ridden = ("bicycle", "motorcycle", "motorbike")
     return [
@@ -152,20 +164,32 @@ def _joined(
         part = (x * step[0], y * step[1], (x + w) * step[0], (y + h) * step[1])
         mine = [each for each in left if _inside(each.box, part) > _MOSTLY]
         if mine:
+            covered = _covered(inside, (x, y), [each.box for each in mine], step)
             for each in mine:
                 left.remove(each)
-                clipped = _clip(inside, (x, y), each.box, step)
-                found.append(Detection(each.label, group, each.box, each.score, each.cut, *clipped))
-            covered = _covered(inside, (x, y), [each.box for each in mine], step)
+                # Sides are those of the mask in every frame: a detector's are drawn otherwise, with a shadow.
+                alone = len(mine) == 1 and covered > _ALONE
+                clipped = (_levels(inside), (x, y)) if alone else _clip(inside, (x, y), each.box, step)
+                shape = _shape(name, group, mask, *clipped, size, soft=soft)
+                if shape is None or _overlap(shape.box, each.box) < _MOSTLY:
+                    found.append(replace(each, mask=clipped[0], place=clipped[1]))
+                else:
+                    found.append(replace(shape, label=each.label, score=each.score))
             if covered > _MOSTLY:
                 continue
             inside = _without(inside, (x, y), [each.box for each in mine], step)
             if np.count_nonzero(inside) < LEAST:
                 continue
         split = [hint for hint in hints if _inside(hint, part) > _MOSTLY]
+        # What is mostly behind something nearer has no part of its own to be seen.
+        split = [
+            hint
+            for hint in split
+            if not any(o is not hint and o[3] >= hint[3] and _inside(hint, o) > _MOSTLY for o in split)
+        ]
         if len(split) > 1 and not mine:
             shapes = (_shape(name, group, mask, *_clip(inside, (x, y), hint, step), size, soft=soft) for hint in split)
-            found += [shape for shape in shapes if shape is not None]
+            found += [replace(shape, split=True) for shape in shapes if shape is not None]
             continue
         if (whole := _shape(name, group, mask, _levels(inside), (x, y), size, soft=soft)) is not None:
             found.append(whole)
@@ -188,6 +212,8 @@ def _shape(
     box = (sides[0] * across, sides[1] * down, sides[2] * across, sides[3] * down)
     score = float(mask[y0:y1, x0:x1][inside > 0].mean()) / 255.0
     cut = (x0 == 0, y1 == height, x1 == width)
+    if group == "vehicle" and box[2] - box[0] > WIDEST * (box[3] - box[1]):
+        score = min(score, 0.4)  # begins no track, but carries one on
     return Detection(name, group, box, score, cut, inside, (x0, y0))
 
 
@@ -261,6 +287,16 @@ def _inside(box: Sequence[float], other: Sequence[float]) -> float:
     height = min(box[3], other[3]) - max(box[1], other[1])
     area = (box[2] - box[0]) * (box[3] - box[1])
     return 0.0 if width <= 0 or height <= 0 or area <= 0 else width * height / area
+
+
+def _overlap(box: Sequence[float], other: Sequence[float]) -> float:
+    """IoU."""
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = ((b[2] - b[0]) * (b[3] - b[1]) for b in (box, other))
+    return width * height / (sum(areas) - width * height)
 
 
 def _cut(box: Sequence[float], size: tuple[int, int]) -> tuple[bool, bool, bool]:

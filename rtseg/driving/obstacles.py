@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from rtseg.driving.detections import Detection, Group, detections_of
-from rtseg.driving.ranging import SIZES, UNKNOWN, Range, Size, ground_point
+from rtseg.driving.detections import WIDEST, Detection, Group, detections_of
+from rtseg.driving.ranging import SIZES, UNKNOWN, Point, Range, Size, ground_point
 from rtseg.driving.road_events import RoadEvents
 from rtseg.driving.state import Lanes, Measure, Obstacle, Scene, View, observe_event, observe_obstacle
 from rtseg.driving.tracking import Track, Tracker
@@ -27,13 +27,15 @@ _SHOWN = 0.4
 """Seconds that something hidden is still told of; it keeps its number for longer."""
 _ENTER, _LEAVE = 0.45, 0.25
 """Shares of its width within the path with which something comes into it, and is still in it."""
+_LENGTH = 4.4
+"""Metres of a vehicle along the road."""
 _FIELD = math.radians(65.0)
 """What the angle of an unknown lens is taken for: good enough to say who is ahead, and not told in metres."""
 
 
 @dataclass(eq=False)
 class _Followed:
-    """What is remembered of a track."""
+    """What is remembered of a track. last, apart: when it was seen, and when by more than its own hint."""
 
     range: Range
     group: Group
@@ -42,6 +44,7 @@ class _Followed:
     box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     age: int = 0
     last: float = 0.0
+    apart: float = 0.0
     in_path: bool = False
 
     @property
@@ -142,12 +145,16 @@ class Obstacles:
         alive: dict[int, _Followed] = {}
         for track in tracks:
             alive[track.id] = self._followed.get(track.id) or _Followed(
-                Range(view, UNKNOWN[track.group]), track.group, last=frame.time
+                Range(view, UNKNOWN[track.group]), track.group, last=frame.time, apart=frame.time
             )
             self._measure(alive[track.id], track, view, step, coarse, hidden)
         self._followed = alive
-        # What was missed for long is where it was supposed to be no more, and splits nothing.
-        self._boxes = [(track.group, track.box) for track in tracks if frame.time - alive[track.id].last < _SHOWN]
+        # What was missed for long is not where it was supposed to be, and what only its own hint keeps may be nothing.
+        self._boxes = [
+            (track.group, track.box)
+            for track in tracks
+            if frame.time - alive[track.id].last < _SHOWN and frame.time - alive[track.id].apart < _GAP
+        ]
 
     def _detect(self, frame: Frame) -> Instances | None:
         """What the second network sees in every few frames; where it fails, masks do alone."""
@@ -171,21 +178,24 @@ class Obstacles:
             return
         each.names[seen.label] += 1
         each.last, each.score, each.box = self._now or 0.0, seen.score, seen.box
+        if not seen.split:
+            each.apart = each.last
         each.range.of_class(each.size)
         if id(seen) in hidden:
             return
         x0, y0, x1, y1 = seen.box
-        sigma = (0.35 * coarse if seen.mask is not None else 1.0) + 0.015 * (y1 - y0)
+        sigma = (0.5 * coarse if seen.mask is not None else 1.0) + 0.015 * (y1 - y0)
+        wide = not each.size.upright and x1 - x0 > WIDEST * (y1 - y0)
         left, below, right = seen.cut
         point = ground_point(view, (x0 + x1) / 2, y1)
         if point is not None and not below:
             each.range.contact(view, point, sigma)
         side = y1 - y0 if each.size.upright else x1 - x0
-        if not (below if each.size.upright else left or right):
-            aside = not each.size.upright and (x1 - x0) > 1.6 * (y1 - y0)  # seen from its side, it is its length
-            each.range.looks(view, side, sigma * (1.4 + 8.0 * aside))
+        if not (below if each.size.upright else left or right or wide):
+            shown = 1.0 if each.size.upright else _flank(each, point)
+            each.range.looks(view, side / shown, sigma * 1.4 + 0.3 * side * (1 - 1 / shown))
         distance = math.exp(each.range.log)
-        if point is not None and not left and not right:
+        if point is not None and not left and not right and not wide:
             ratio = distance / view.focal
             each.range.beside(point.x / point.z * distance, math.hypot(sigma * ratio, 0.1))
 
@@ -202,9 +212,7 @@ class Obstacles:
         view = View(focal, centre, pitch, 0.0, 0.0, above, pitch_sigma=sigma, source="lens")
         return view, self._lens is not None
 
-    def _told(
-        self, lanes: Lanes, speed: Measure | None, now: float, *, in_metres: bool
-    ) -> tuple[Obstacle, ...]:
+    def _told(self, lanes: Lanes, speed: Measure | None, now: float, *, in_metres: bool) -> tuple[Obstacle, ...]:
         found: list[Obstacle] = []
         for number, each in self._followed.items():
             if now - each.last > _SHOWN:
@@ -232,6 +240,15 @@ class Obstacles:
         return tuple(
             replace(each, lead=True, headway=_headway(each.distance, speed)) if each is lead else each for each in found
         )
+
+
+def _flank(each: _Followed, point: Point | None) -> float:
+    """How many times wider than its rear a vehicle looks that also shows its side, as those of other lanes do."""
+    if point is None or not each.range.measured:
+        return 1.0
+    z, width = math.exp(each.range.log), each.size.metres
+    beside = max(abs(point.x / point.z) * z - width / 2, 0.0)
+    return 1.0 + beside * _LENGTH / ((z + _LENGTH) * width)
 
 
 def _in_path(each: _Followed, lanes: Lanes) -> bool:
