@@ -31,7 +31,7 @@ from benchmarks.road_world import VIEW, Boxes, Thing, World
 from rtseg.driving.obstacles import Obstacles
 from rtseg.driving.state import EventKind, Measure, Obstacle, Scene
 
-SECONDS = 5.0
+SECONDS, LENGTH = 5.0, 4.4
 KINDS: tuple[EventKind, ...] = ("forward_collision", "close_following", "cut_in", "pedestrian_in_path")
 
 
@@ -50,13 +50,19 @@ def drive(number: int) -> Drive:
     """One of six kinds of scenes, by turns; its figures by the number."""
     random = np.random.default_rng([7, number])
     side = float(random.choice([-1.0, 1.0]))
-    other = Thing(90, _line(float(random.uniform(15, 60)), float(random.uniform(-3, 3))), lambda _: -3.6 * side, 1.8)
+    other = Thing(
+        90,
+        _line(float(random.uniform(15, 60)), float(random.uniform(-3, 3))),
+        lambda _: -3.6 * side,
+        1.8,
+        length=LENGTH,
+    )
     wide = float(random.normal(1.82, 0.08))
     match number % 6:
         case 0:
             closing, z = float(random.uniform(5, 12)), float(random.uniform(40, 55))
             z = max(min(z, closing * (SECONDS + 0.8)), closing * SECONDS + 3)
-            things = [Thing(1, _line(z, -closing), width=wide), other]
+            things = [Thing(1, _line(z, -closing), width=wide, length=LENGTH), other]
             left = z / closing - SECONDS
             must: frozenset[EventKind] = frozenset({"forward_collision"}) if left < 2.2 else frozenset()
             # Between 2.2 and 3.4 s either is right.
@@ -66,15 +72,27 @@ def drive(number: int) -> Drive:
             near = bool(random.integers(2))
             z = float(random.uniform(10, 18) if near else random.uniform(33, 60))
             told: frozenset[EventKind] = frozenset({"close_following"}) if near else frozenset()
-            return Drive("follow", [Thing(1, lambda _: z, width=wide), other], told, told, 25.0)
+            return Drive("follow", [Thing(1, lambda _: z, width=wide, length=LENGTH), other], told, told, 25.0)
         case 2:
             z, begins, takes = float(random.uniform(12, 24)), float(random.uniform(1.0, 2.0)), 2.0
             x = _ramp(3.6 * side, 0.0, begins, takes)
             told = frozenset({"cut_in"})
-            return Drive("cut in", [Thing(1, _line(z, 1.0), x, wide), other], told, told | {"close_following"}, 22.0)
+            return Drive(
+                "cut in",
+                [Thing(1, _line(z, 1.0), x, wide, length=LENGTH), other],
+                told,
+                told | {"close_following"},
+                22.0,
+            )
         case 3:
             things = [
-                Thing(1, _line(float(random.uniform(8, 60)), float(random.uniform(-6, 6))), lambda _: 3.6 * side, wide),
+                Thing(
+                    1,
+                    _line(float(random.uniform(8, 60)), float(random.uniform(-6, 6))),
+                    lambda _: 3.6 * side,
+                    wide,
+                    length=LENGTH,
+                ),
                 other,
             ]
             return Drive("beside", things, frozenset(), frozenset(), 25.0)
@@ -206,7 +224,9 @@ def _row(name: str, errors: Sequence[float], told: int, untold: int) -> str:
 
 def cost(frames: int = 150) -> str:
     """CPU-milliseconds a frame of 1280 x 720 with eight things in masks of 320 x 192."""
-    things = [Thing(n, _line(10.0 + 6 * n, 0.5 * (n % 3)), _line(3.6 * (n % 3 - 1), 0.0)) for n in range(8)]
+    things = [
+        Thing(n, _line(10.0 + 6 * n, 0.5 * (n % 3)), _line(3.6 * (n % 3 - 1), 0.0), length=LENGTH) for n in range(8)
+    ]
     world = World(things, seconds=frames / 30, noise=1.0, missed=0.05, nod=5e-4)
     analyzer, spent = Obstacles(), []
     for frame, seen, _ in world.frames(masks=True):

@@ -23,7 +23,10 @@ Boxes: TypeAlias = dict[int, tuple[float, float, float, float]]
 
 @dataclass(frozen=True)
 class Thing:
-    """A box on the road: z of its rear and x of its middle at a time, m; its sides; hidden: when it is not seen."""
+    """A box on the road: z of its rear and x of its middle at a time, m; its sides; hidden: when it is not seen.
+
+    length: along the road, so that it shows a side where it is not ahead.
+    """
 
     id: int
     z: Callable[[float], float]
@@ -32,6 +35,7 @@ class Thing:
     height: float = 1.5
     group: str = "vehicle"
     hidden: Callable[[float], bool] = lambda _: False
+    length: float = 0.0
 
 
 def pixel(view: View, x: float, y: float, z: float) -> tuple[float, float]:
@@ -47,10 +51,11 @@ def pixel(view: View, x: float, y: float, z: float) -> tuple[float, float]:
 
 
 def box_of(view: View, thing: Thing, t: float) -> tuple[float, float, float, float]:
-    """Its rear in pixels of the frame; for a view without roll."""
+    """What it fills of the frame, in pixels; for a view without roll."""
     z, x = thing.z(t), thing.x(t)
-    left, bottom = pixel(view, x - thing.width / 2, 0.0, z)
-    right, top = pixel(view, x + thing.width / 2, thing.height, z)
+    places = [(x + side * thing.width / 2, far) for side in (-1, 1) for far in (z, z + thing.length)]
+    seen = [pixel(view, across, up, far) for across, far in places for up in (0.0, thing.height)]
+    (left, top), (right, bottom) = (tuple(pick(sides) for sides in zip(*seen, strict=True)) for pick in (min, max))
     return left, top, right, bottom
 
 

@@ -62,7 +62,7 @@ def test_severity_rises_and_does_not_fall() -> None:
 
 
 def test_what_wavers_about_the_limit_is_one_event() -> None:
-    found = told(lambda t: [closing(2.6 if round(t * 30) % 12 < 8 else 2.9)])
+    found = told(lambda t: [closing(2.6 if t % 1.5 < 0.7 else 2.9)], seconds=4.0)
     assert phases(found) == [("forward_collision", "begin", "warning")]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import cv2
@@ -165,14 +166,14 @@ def _joined(
         mine = [each for each in left if _inside(each.box, part) > _MOSTLY]
         if mine:
             covered = _covered(inside, (x, y), [each.box for each in mine], step)
-            for each in mine:
+            mine.sort(key=lambda each: each.box[0] + each.box[2])
+            for each, limits in zip(mine, _limits([each.box for each in mine], step[0], width), strict=True):
                 left.remove(each)
                 # Sides are those of the mask in every frame: a detector's are drawn otherwise, with a shadow.
-                alone = len(mine) == 1 and covered > _ALONE
-                clipped = (_levels(inside), (x, y)) if alone else _clip(inside, (x, y), each.box, step)
-                shape = _shape(name, group, mask, *clipped, size, soft=soft)
-                if shape is None or _overlap(shape.box, each.box) < _MOSTLY:
-                    found.append(replace(each, mask=clipped[0], place=clipped[1]))
+                shape = _shape(name, group, mask, _levels(inside), (x, y), size, soft=soft, limits=limits)
+                if covered < _ALONE or shape is None or _overlap(shape.box, each.box) < _MOSTLY:
+                    clipped, place = _clip(inside, (x, y), each.box, step)
+                    found.append(replace(each, mask=clipped, place=place))
                 else:
                     found.append(replace(shape, label=each.label, score=each.score))
             if covered > _MOSTLY:
@@ -188,18 +189,43 @@ def _joined(
             if not any(o is not hint and o[3] >= hint[3] and _inside(hint, o) > _MOSTLY for o in split)
         ]
         if len(split) > 1 and not mine:
-            shapes = (_shape(name, group, mask, *_clip(inside, (x, y), hint, step), size, soft=soft) for hint in split)
-            found += [replace(shape, split=True) for shape in shapes if shape is not None]
+            split.sort(key=lambda hint: hint[0] + hint[2])
+            for hint, limits in zip(split, _limits(split, step[0], width), strict=True):
+                shape = _shape(name, group, mask, _levels(inside), (x, y), size, soft=soft, limits=limits)
+                if shape is not None and _overlap(shape.box, hint) > 0.0:
+                    found.append(replace(shape, split=True))
             continue
         if (whole := _shape(name, group, mask, _levels(inside), (x, y), size, soft=soft)) is not None:
             found.append(whole)
     return left, found
 
 
+def _limits(boxes: Sequence[Sequence[float]], step: float, width: int) -> list[tuple[float, float]]:
+    """The columns of a mask that each of several boxes gets, from left to right: they meet halfway."""
+    ends = [(one[2] + other[0]) / 2 / step for one, other in pairwise(boxes)]
+    return list(pairwise([0.0, *ends, float(width)]))
+
+
 def _shape(
-    name: str, group: Group, mask: U8, inside: U8, place: tuple[int, int], size: tuple[int, int], *, soft: bool
+    name: str,
+    group: Group,
+    mask: U8,
+    inside: U8,
+    place: tuple[int, int],
+    size: tuple[int, int],
+    *,
+    soft: bool,
+    limits: tuple[float, float] | None = None,
 ) -> Detection | None:
-    """A part of a mask as a detection, its sides to fractions of a pixel; None where nothing is left of it."""
+    """A part of a mask as a detection, its sides to fractions of a pixel; None where nothing is left of it.
+
+    limits: the columns of the mask that are its own.
+    """
+    low, high = limits or (0.0, float(mask.shape[1]))
+    if limits is not None:
+        inside = inside.copy()
+        inside[:, : max(0, round(low) - place[0])] = 0
+        inside[:, max(0, round(high) - place[0]) :] = 0
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     if not rows.size or np.count_nonzero(inside) < LEAST:
         return None
@@ -207,7 +233,8 @@ def _shape(
     y0, y1 = place[1] + int(rows[0]), place[1] + int(rows[-1]) + 1
     inside = inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = mask.shape
-    sides = _edges(mask, (x0, y0, x1, y1)) if soft else (float(x0), float(y0), float(x1), float(y1))
+    left, top, right, bottom = _edges(mask, (x0, y0, x1, y1)) if soft else (x0, y0, x1, y1)
+    sides = (low if x0 <= round(low) else left, top, high if x1 >= round(high) else right, bottom)
     across, down = size[0] / width, size[1] / height
     box = (sides[0] * across, sides[1] * down, sides[2] * across, sides[3] * down)
     score = float(mask[y0:y1, x0:x1][inside > 0].mean()) / 255.0

@@ -21,8 +21,8 @@ _log = logging.getLogger("rtseg")
 
 HALF_LANE = 1.75
 """Metres to each side of the own middle that are the path where no lane line is known."""
-_GAP = 1.0
-"""Seconds without a frame after which nothing is followed on."""
+_HINTED = 2.0
+"""Seconds that places of tracks alone may take a mask apart."""
 _SHOWN = 0.4
 """Seconds that something hidden is still told of; it keeps its number for longer."""
 _ENTER, _LEAVE = 0.45, 0.25
@@ -112,7 +112,7 @@ class Obstacles:
     def read(self, frame: Frame, segmentation: Segmentation, scene: Scene) -> Scene:
         """The scene with its obstacles, nearest first, and with these events more."""
         now = frame.time
-        if self._now is not None and (now < self._now or now - self._now > _GAP):
+        if self._now is not None and now < self._now:
             self.reset()
         if self._now is None or now > self._now:
             step = 0.0 if self._now is None else now - self._now
@@ -140,7 +140,8 @@ class Obstacles:
         tracks = self._tracker(found, frame.time)
         view, _ = self._view(frame, known)
         height, width = shape_of(segmentation)
-        coarse = max(frame.size.width / width, frame.size.height / height)
+        boxes_only = isinstance(segmentation, Instances)
+        coarse = 2.0 if boxes_only else max(frame.size.width / width, frame.size.height / height)
         hidden = {id(each) for each in found if any(_hides(other, each, coarse) for other in found)}
         alive: dict[int, _Followed] = {}
         for track in tracks:
@@ -153,7 +154,7 @@ class Obstacles:
         self._boxes = [
             (track.group, track.box)
             for track in tracks
-            if frame.time - alive[track.id].last < _SHOWN and frame.time - alive[track.id].apart < _GAP
+            if frame.time - alive[track.id].last < _SHOWN and frame.time - alive[track.id].apart < _HINTED
         ]
 
     def _detect(self, frame: Frame) -> Instances | None:
@@ -181,23 +182,26 @@ class Obstacles:
         if not seen.split:
             each.apart = each.last
         each.range.of_class(each.size)
-        if id(seen) in hidden:
-            return
+        behind = id(seen) in hidden
         x0, y0, x1, y1 = seen.box
         sigma = (0.5 * coarse if seen.mask is not None else 1.0) + 0.015 * (y1 - y0)
-        wide = not each.size.upright and x1 - x0 > WIDEST * (y1 - y0)
+        wide = not behind and not each.size.upright and x1 - x0 > WIDEST * (y1 - y0)
         left, below, right = seen.cut
         point = ground_point(view, (x0 + x1) / 2, y1)
-        if point is not None and not below:
+        if point is not None and not below and not behind:
             each.range.contact(view, point, sigma)
         side = y1 - y0 if each.size.upright else x1 - x0
         if not (below if each.size.upright else left or right or wide):
             shown = 1.0 if each.size.upright else _flank(each, point)
-            each.range.looks(view, side / shown, sigma * 1.4 + 0.3 * side * (1 - 1 / shown))
+            doubt = 0.3 * side * (1 - 1 / shown) + 0.15 * side * behind
+            each.range.looks(view, side / shown, sigma * 1.4 + doubt)
         distance = math.exp(each.range.log)
         if point is not None and not left and not right and not wide:
             ratio = distance / view.focal
-            each.range.beside(point.x / point.z * distance, math.hypot(sigma * ratio, 0.1))
+            # The side that shows is the inner one: the rear's middle is half a width from the outer edge of the box.
+            shown = 1.0 if each.size.upright else _flank(each, point)
+            shift = math.copysign((x1 - x0) * (1 - 1 / shown) / 2, point.x) * ratio
+            each.range.beside(point.x / point.z * distance + shift, math.hypot(sigma * ratio, 0.1))
 
     def _view(self, frame: Frame, known: View | None) -> tuple[View, bool]:
         """Where the camera looks, and whether that is known well enough for metres."""

@@ -46,8 +46,6 @@ _BOUNCE = math.radians(0.08)
 """How far a car nods from frame to frame."""
 _ACCELERATION = 1.6
 """Of things against each other, m/s per root second."""
-_CLOSING = 2.5
-"""Sigmas that a rate must be from zero, for a time to collision."""
 _WORST = 0.3
 """Relative sigma of a time to collision that is still told; distances may have as much."""
 FARTHEST = 120.0
@@ -176,7 +174,7 @@ class Range:
     def ttc(self) -> Measure | None:
         """Seconds until it is reached; None where it does not come nearer, or that is not sure."""
         rate, sigma = float(self._x[1]), math.sqrt(float(self._p[1, 1]))
-        if self.measured < 4 or rate >= -_CLOSING * sigma or sigma > -_WORST * rate or self.distance is None:
+        if self.measured < 4 or sigma > -_WORST * rate or self.distance is None:
             return None
         return Measure(-1.0 / rate, sigma / rate**2)
 
