@@ -29,7 +29,7 @@ from trackers.utils.iou import IoU
 from benchmarks.measure import machine, watched
 from benchmarks.road_world import VIEW, Boxes, Thing, World
 from rtseg.driving.obstacles import Obstacles
-from rtseg.driving.state import EventKind, Measure, Obstacle, Scene
+from rtseg.driving.state import EventKind, Fix, Measure, Obstacle, Scene
 
 SECONDS, LENGTH = 5.0, 4.4
 KINDS: tuple[EventKind, ...] = ("forward_collision", "close_following", "cut_in", "pedestrian_in_path")
@@ -190,7 +190,11 @@ def run(drives: int, *, masks: bool = False, seed: int = 0) -> Tally:
         world = World(scene.things, seconds=SECONDS, noise=1.5, missed=0.1, false=0.05, nod=8.7e-4, seed=seed + number)
         analyzer = Obstacles()
         told = [
-            (t, analyzer.read(frame, seen, Scene(view=VIEW, speed=Measure(scene.speed, 0.2))), boxes)
+            (
+                t,
+                analyzer.read(frame, seen, Scene(view=VIEW, fix=Fix(0.0, 0.0, 1.0, speed=Measure(scene.speed, 0.2)))),
+                boxes,
+            )
             for t, (frame, seen, boxes) in zip(world.times(), world.frames(masks=masks), strict=True)
         ]
         tally.judge(told, scene)

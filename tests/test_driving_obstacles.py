@@ -19,8 +19,9 @@ from rtseg.types import Analyzer, Frame, Instances, Observation, Regions, Segmen
 
 pytest.importorskip("trackers", reason="rtseg[driving] is not installed")
 
+from benchmarks.obstacles import KINDS, run
 from rtseg.driving.obstacles import Obstacles
-from rtseg.driving.state import LaneLine, Lanes, Measure, Scene, observe_lanes, observe_speed, observe_view
+from rtseg.driving.state import Fix, LaneLine, Lanes, Measure, Scene, observe_fix, observe_lanes, observe_view
 
 LEVEL = dataclasses.replace(VIEW, pitch_sigma=math.radians(2.0))
 """A view whose pitch is hardly known, so that only sizes tell distances."""
@@ -45,6 +46,15 @@ def test_distance_speed_and_time_on_a_rough_road(masks: bool) -> None:
     assert np.percentile(distances, 95) < 0.05
     assert np.median(times) < 0.05
     assert np.percentile(times, 90) < 0.10
+
+
+@pytest.mark.slow
+def test_random_drives_have_their_events_and_keep_their_numbers() -> None:
+    """Two of each kind of scene of `benchmarks/obstacles.py`, which has the figures of two hundred."""
+    tally = run(12, masks=True)
+    assert tally.switches == 0
+    assert {found for (_, found), count in tally.events.items() if count} == {"true"}
+    assert {kind for kind, _ in tally.events} == set(KINDS)
 
 
 def test_a_number_stays_through_missed_frames_and_behind_another() -> None:
@@ -72,7 +82,7 @@ def test_the_lead_is_the_nearest_vehicle_in_the_path() -> None:
         Thing(3, lambda t: 50.0),
         Thing(4, lambda t: 12.0, lambda t: 1.0, 0.5, 1.7, "vulnerable"),
     ]
-    last = scenes(World(things, seconds=1.0), speed=Measure(20.0, 0.5))[-1]
+    last = scenes(World(things, seconds=1.0), fix=Fix(52.0, 13.0, 3.0, speed=Measure(20.0, 0.5)))[-1]
     [lead] = [each for each in last.obstacles if each.lead]
     assert lead.distance is not None
     assert lead.distance.value == pytest.approx(30.0, rel=0.05)
@@ -162,6 +172,13 @@ def test_without_a_view_there_are_times_and_no_metres() -> None:
     assert obstacle.in_path
 
 
+def test_a_view_that_is_hardly_believed_tells_no_metres() -> None:
+    unsure = dataclasses.replace(VIEW, confidence=0.05)
+    last = scenes(World([Thing(1, lambda t: 20.0)], seconds=1.0), view=unsure)[-1]
+    assert last.obstacles[0].distance is None
+    assert last.obstacles[0].lead
+
+
 def test_a_lens_and_a_height_are_a_view() -> None:
     analyzer = Obstacles(fov=math.degrees(2 * math.atan(0.64)), height=1.3, pitch=0.0)
     last = scenes(World([Thing(1, lambda t: 25.0)]), analyzer=analyzer, view=None)[-1]
@@ -175,7 +192,7 @@ def test_another_analyzers_view_lanes_and_speed_are_heard() -> None:
             return [
                 observe_view(VIEW, frame.pts),
                 *observe_lanes(Lanes(), frame.pts),
-                observe_speed(Measure(10.0, 0.1), frame.pts),
+                observe_fix(Fix(52.0, 13.0, 3.0, speed=Measure(10.0, 0.1)), frame.pts),
             ]
 
         def reset(self) -> None: ...
@@ -198,7 +215,7 @@ def test_another_analyzers_view_lanes_and_speed_are_heard() -> None:
     drawn = Drawn([seen for _, seen in frames if isinstance(seen, Regions)])
     pipeline = Pipeline(drawn, analyzers=[Knowing(), Obstacles()])
     last = [pipeline(frame) for frame, _ in frames][-1]
-    assert [each.kind for each in last.observations] == ["view", "lane", "motion", "obstacle"]
+    assert [each.kind for each in last.observations] == ["view", "lane", "fix", "obstacle"]
     [obstacle] = Scene.read(last.observations).obstacles
     assert obstacle.headway is not None
     assert obstacle.headway.value == pytest.approx(2.0, rel=0.05)

@@ -54,7 +54,7 @@ def approach(
     found = Range(believed, size)
     for number in range(round(seconds * 30)):
         now = z + speed * number / 30
-        found.predict(0.0 if number == 0 else 1 / 30)
+        found.predict(0.0 if number == 0 else 1 / 30, believed)
         u, v = pixel(seen_by, 0.0, 0.0, now)
         point = ground_point(believed, u, v + noise * random.standard_normal())
         if contact and point is not None:
@@ -111,7 +111,7 @@ def test_a_size_of_two_pixels_and_less_says_nothing() -> None:
 
 def test_one_wild_box_does_not_throw_the_distance() -> None:
     found, z = approach(VIEW, speed=0.0, z=30.0)
-    found.predict(1 / 30)
+    found.predict(1 / 30, VIEW)
     found.looks(VIEW, 200.0, 1.0)  # a car of 60 pixels, grown together with its neighbours
     assert found.distance is not None
     assert found.distance.value == pytest.approx(z, rel=0.05)

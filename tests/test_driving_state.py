@@ -17,7 +17,6 @@ from rtseg.driving.state import (
     observe_event,
     observe_lanes,
     observe_obstacle,
-    observe_speed,
     observe_view,
 )
 from rtseg.types import Observation
@@ -34,7 +33,6 @@ SCENE = Scene(
     ),
     (Obstacle(7, "vehicle", (10.0, 20.0, 60.0, 70.0), 0.9, Measure(22.0, 1.0), ttc=None, in_path=True, lead=True),),
     (Event("lane_departure", "warning", 3000, "begin", 0.4, {"offset": 0.9, "side": "left"}),),
-    Measure(27.5, 0.3),
 )
 
 
@@ -45,7 +43,6 @@ def observations(scene: Scene, pts: int) -> list[Observation]:
         *observe_lanes(scene.lanes, pts),
         *(observe_obstacle(each, pts) for each in scene.obstacles),
         *(observe_event(each, pts) for each in scene.events),
-        *([] if scene.speed is None else [observe_speed(scene.speed, pts)]),
     ]
 
 

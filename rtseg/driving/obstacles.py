@@ -27,6 +27,8 @@ _SHOWN = 0.4
 """Seconds that something hidden is still told of; it keeps its number for longer."""
 _ENTER, _LEAVE = 0.45, 0.25
 """Shares of its width within the path with which something comes into it, and is still in it."""
+_BELIEVED = 0.1
+"""`View.confidence` from which on metres are told."""
 _LENGTH = 4.4
 """Metres of a vehicle along the road."""
 _FIELD = math.radians(65.0)
@@ -63,7 +65,7 @@ class Obstacles:
 
     fov: of the lens, across, degrees; height: of the camera, metres; pitch: down, degrees, None for about level. They
     say where the camera looks unless another analyzer before this one does (kind "view"). Where nobody does, nothing is
-    told in metres; times to collision are, since they need none. Lanes ("lane", "line") and the own speed ("motion")
+    told in metres; times to collision are, since they need none. Lanes ("lane", "line") and the own speed ("fix")
     are those of analyzers before, too: the path is straight and 3.5 m wide where there are none, and times to the lead
     are told only with a speed.
 
@@ -119,8 +121,9 @@ class Obstacles:
             self._now = now
             self._advance(frame, segmentation, scene.view, step)
         _, told = self._view(frame, scene.view)
-        obstacles = self._told(scene.lanes, scene.speed, now, in_metres=told)
-        events = self._events(now, frame.pts, obstacles, scene.speed)
+        speed = None if scene.fix is None else scene.fix.speed
+        obstacles = self._told(scene.lanes, speed, now, in_metres=told)
+        events = self._events(now, frame.pts, obstacles, speed)
         return replace(scene, obstacles=obstacles, events=(*scene.events, *events))
 
     def reset(self) -> None:
@@ -152,7 +155,7 @@ class Obstacles:
         self._followed = alive
         # What was missed for long is not where it was supposed to be, and what only its own hint keeps may be nothing.
         self._boxes = [
-            (track.group, track.box)
+            (track.group, alive[track.id].box)
             for track in tracks
             if frame.time - alive[track.id].last < _SHOWN and frame.time - alive[track.id].apart < _HINTED
         ]
@@ -172,8 +175,10 @@ class Obstacles:
         return found if isinstance(found, Instances) else None
 
     def _measure(self, each: _Followed, track: Track, view: View, step: float, coarse: float, hidden: set[int]) -> None:
-        each.range.predict(step)
-        each.box, each.age = track.box, each.age + 1
+        each.range.predict(step, view)
+        each.age += 1
+        if track.box[0] < track.box[2] and track.box[1] < track.box[3]:  # what shrank before it hid can come to nothing
+            each.box = track.box
         seen = track.detection
         if seen is None:
             return
@@ -206,7 +211,7 @@ class Obstacles:
     def _view(self, frame: Frame, known: View | None) -> tuple[View, bool]:
         """Where the camera looks, and whether that is known well enough for metres."""
         if known is not None:
-            return known, True
+            return known, known.confidence >= _BELIEVED
         width, height = frame.size
         centre = (width / 2, height / 2)
         fov, above = self._lens or (_FIELD, 1.3)

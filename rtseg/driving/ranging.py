@@ -42,6 +42,8 @@ UNKNOWN = {"vehicle": Size(1.95, 0.35), "vulnerable": Size(1.65, 0.25, upright=T
 """Of what only the road model saw."""
 
 _LEAST_PITCH = math.radians(0.05)
+_FORGET = 8.0
+"""Seconds over which an error of the pitch is forgotten."""
 _BOUNCE = math.radians(0.08)
 """How far a car nods from frame to frame."""
 _ACCELERATION = 1.6
@@ -93,8 +95,11 @@ class Range:
         self._q: NDArray[np.float64] = np.diag([400.0, 4.0])
         self.measured = 0
 
-    def predict(self, dt: float) -> None:
-        """So many seconds later: the speed stays, but for accelerations."""
+    def predict(self, dt: float, view: View) -> None:
+        """So many seconds later: the speed stays, but for accelerations, and the pitch is as wrong as the view says.
+
+        Views learn, so an old error of theirs is forgotten over `_FORGET`.
+        """
         if dt <= 0:
             return
         log, rate = float(self._x[0]), float(self._x[1])
@@ -107,7 +112,11 @@ class Range:
         spread = (_ACCELERATION / z) ** 2
         self._p[:2, :2] += spread * np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]])
         self._p[2, 2] += 1e-4 * dt
-        self._p[3, 3] += (2e-4) ** 2 * dt
+        kept = math.exp(-dt / _FORGET)
+        self._x[3] *= kept
+        self._p[3, :] *= kept
+        self._p[:, 3] *= kept
+        self._p[3, 3] += (1 - kept**2) * max(view.pitch_sigma or 0.0, _LEAST_PITCH) ** 2
         step = np.array([[1.0, dt], [0.0, 1.0]])
         self._across = step @ self._across
         self._q = step @ self._q @ step.T + 0.5 * np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]])

@@ -147,14 +147,26 @@ class View:
     confidence: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """Where the vehicle is and how fast it goes over the ground, from a log beside the video.
+
+    latitude, longitude: degrees, WGS 84; sigma: of the position, in metres. altitude: metres. speed: m/s. course: from
+    north, clockwise. utc: seconds since 1970 where the log says them.
+    """
+
+    latitude: float
+    longitude: float
+    sigma: float
+    altitude: float | None = None
+    speed: Measure | None = None
+    course: float | None = None
+    utc: float | None = None
+
+
 def observe_view(view: View, pts: int) -> Observation:
     """As an observation of kind "view"."""
     return _observed("view", pts, _fields(view, skip=("centre",)), cx=view.centre[0], cy=view.centre[1])
-
-
-def observe_speed(speed: Measure, pts: int) -> Observation:
-    """The vehicle's own speed over the ground, m/s, as an observation of kind "motion"."""
-    return _observed("motion", pts, _spread({"speed": speed}))
 
 
 def observe_lanes(lanes: Lanes, pts: int) -> list[Observation]:
@@ -185,30 +197,38 @@ def observe_event(event: Event, pts: int) -> Observation:
     return _observed("event", pts, _fields(event, skip=("values",)), id=event.id, **own)
 
 
+def observe_fix(fix: Fix, pts: int) -> Observation:
+    """As an observation of kind "fix"."""
+    return _observed("fix", pts, _fields(fix, skip=("speed",)), **_spread({"speed": fix.speed}))
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything about one frame. speed: of the own vehicle over the ground, m/s, where something tells it."""
+    """Everything about one frame."""
 
     view: View | None = None
     lanes: Lanes = Lanes()
     obstacles: tuple[Obstacle, ...] = ()
     events: tuple[Event, ...] = ()
-    speed: Measure | None = None
+    fix: Fix | None = None
 
     @classmethod
     def read(cls, observations: Any) -> Self:
         """The scene that observations of one frame tell of; other kinds are passed over."""
         view: View | None = None
+        fix: Fix | None = None
         lanes: dict[str, Any] = {}
         lines: list[LaneLine] = []
         obstacles: list[Obstacle] = []
         events: list[Event] = []
-        speed: Measure | None = None
         for each in observations:
             values = dict(each.values)
             match each.kind:
                 case "view":
                     view = View(centre=(values.pop("cx"), values.pop("cy")), **values)
+                case "fix":
+                    speed = _gathered(values, ("speed",))["speed"]
+                    fix = Fix(speed=speed, **values)
                 case "lane":
                     lanes = _gathered(values, ("offset", "heading", "curvature", "width"))
                 case "line":
@@ -218,15 +238,13 @@ class Scene:
                     box = tuple(values.pop(side) for side in ("x0", "y0", "x1", "y1"))
                     measures = _gathered(values, OBSTACLE_MEASURES)
                     obstacles.append(Obstacle(box=box, **{**values, **measures}))
-                case "motion":
-                    speed = _gathered(values, ("speed",))["speed"]
                 case "event":
                     values.pop("id")
                     own = {
                         name.removeprefix("value_"): values.pop(name) for name in list(values) if name[:6] == "value_"
                     }
                     events.append(Event(values=own, **values))
-        return cls(view, Lanes(tuple(lines), **lanes), tuple(obstacles), tuple(events), speed)
+        return cls(view, Lanes(tuple(lines), **lanes), tuple(obstacles), tuple(events), fix)
 
 
 def _observed(kind: str, pts: int, values: Mapping[str, Any], **more: Any) -> Observation:

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import supervision as sv
 from trackers import BIoU, ByteTrackTracker
+from trackers.utils.state_representations import XCYCSRStateEstimator
 
 from rtseg.driving.detections import Detection, Group
 
@@ -72,6 +73,7 @@ class Tracker:
                 high_conf_det_threshold=self._sure,
                 minimum_consecutive_frames=2,
                 minimum_iou_threshold=0.15,
+                state_estimator_class=XCYCSRStateEstimator,  # sides of their own run past each other while hidden
                 iou=BIoU(0.2),  # things far off are a few pixels large, and their boxes need not overlap
             )
             for group in groups
