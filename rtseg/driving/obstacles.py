@@ -155,7 +155,7 @@ class Obstacles:
         self._followed = alive
         # What was missed for long is not where it was supposed to be, and what only its own hint keeps may be nothing.
         self._boxes = [
-            (track.group, alive[track.id].box)
+            (track.group, track.box)
             for track in tracks
             if frame.time - alive[track.id].last < _SHOWN and frame.time - alive[track.id].apart < _HINTED
         ]
