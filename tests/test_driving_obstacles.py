@@ -48,6 +48,16 @@ def test_distance_speed_and_time_on_a_rough_road(masks: bool) -> None:
     assert np.percentile(times, 90) < 0.10
 
 
+def test_a_lead_that_brakes_is_not_told_late() -> None:
+    """From the same speed it brakes by 4 m/s^2; a filter without acceleration is a fifth behind."""
+    world = World([Thing(1, lambda t: 40 - 2 * max(t - 1, 0) ** 2)], noise=1.0, missed=0.05, seconds=4.4)
+    found = zip(world.times(), scenes(world, masks=False), strict=True)
+    told = [(t, scene.obstacles[0].ttc) for t, scene in found if t > 3.0]
+    off = [ttc.value * 4 * (t - 1) / (40 - 2 * (t - 1) ** 2) - 1 for t, ttc in told if ttc is not None]
+    assert len(off) == len(told)
+    assert abs(float(np.median(off))) < 0.12
+
+
 @pytest.mark.slow
 def test_random_drives_have_their_events_and_keep_their_numbers() -> None:
     """Two of each kind of scene of `benchmarks/obstacles.py`, which has the figures of two hundred."""

@@ -1,10 +1,11 @@
 """How far something is and how fast that changes: from where it stands on the road, and from how large it looks.
 
 A track's filter is a Kalman filter over the logarithm of the distance, its rate (the speed over the distance, so that
-the time to collision is minus its inverse), the logarithm of the thing's size, and the error of the pitch that the
-view is given with. In these, both measurements are linear: the contact point says ln z + (z / h) pitch, and the size
-in pixels says ln size - ln z. So a size that is known badly still tells the rate well, and an error of the pitch, which
-is the same in all frames, is not averaged away. After modified polar coordinates (Aidala and Hammel, 1983).
+the time to collision is minus its inverse), the logarithm of the thing's size, the error of the pitch that the view is
+given with, and the acceleration over the distance. In these, both measurements are linear: the contact point says
+ln z + (z / h) pitch, and the size in pixels says ln size - ln z. So a size that is known badly still tells the rate
+well, and an error of the pitch, which is the same in all frames, is not averaged away. After modified polar coordinates
+(Aidala and Hammel, 1983).
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ _FORGET = 8.0
 """Seconds over which an error of the pitch is forgotten."""
 _BOUNCE = math.radians(0.08)
 """How far a car nods from frame to frame."""
-_ACCELERATION = 1.6
-"""Of things against each other, m/s per root second."""
+_ACCELERATION, _HELD, _UNSTEADY = 1.5, 3.0, 0.4
+"""Of things against each other, m/s^2, for how many seconds (Singer, 1970), and of what is no braking, m/s per root
+second."""
 _WORST = 0.3
 """Relative sigma of a time to collision that is still told; distances may have as much."""
 FARTHEST = 120.0
@@ -89,8 +91,10 @@ class Range:
     def __init__(self, view: View, size: Size) -> None:
         self._size = size
         pitch = max(view.pitch_sigma or 0.0, _LEAST_PITCH)
-        self._x: NDArray[np.float64] = np.array([math.log(25.0), 0.0, math.log(size.metres), 0.0])
-        self._p: NDArray[np.float64] = np.diag([4.0, 1.0, (size.sigma / size.metres) ** 2, pitch**2])
+        self._x: NDArray[np.float64] = np.array([math.log(25.0), 0.0, math.log(size.metres), 0.0, 0.0])
+        self._p: NDArray[np.float64] = np.diag(
+            [4.0, 1.0, (size.sigma / size.metres) ** 2, pitch**2, (_ACCELERATION / 25.0) ** 2]
+        )
         self._across: NDArray[np.float64] = np.array([0.0, 0.0])
         self._q: NDArray[np.float64] = np.diag([400.0, 4.0])
         self.measured = 0
@@ -102,15 +106,18 @@ class Range:
         """
         if dt <= 0:
             return
-        log, rate = float(self._x[0]), float(self._x[1])
-        growth = max(1.0 + rate * dt, 0.05)
-        self._x[0], self._x[1] = log + math.log(growth), rate / growth
-        f = np.eye(4)
-        f[0, 1], f[1, 1] = dt / growth, 1.0 / growth**2
+        log, rate, pull = float(self._x[0]), float(self._x[1]), float(self._x[4])
+        growth = max(1.0 + rate * dt + pull * dt * dt / 2, 0.05)
+        held = math.exp(-dt / _HELD)
+        self._x[0], self._x[1], self._x[4] = log + math.log(growth), (rate + pull * dt) / growth, held * pull / growth
+        f = np.eye(5)
+        f[0, 1], f[0, 4] = dt / growth, dt * dt / 2 / growth
+        f[1, 1], f[1, 4] = (1 - pull * dt * dt / 2) / growth**2, dt * (1 + rate * dt / 2) / growth**2
+        f[4, 1], f[4, 4] = -held * pull * dt / growth**2, held * (1 + rate * dt) / growth**2
         self._p = f @ self._p @ f.T
         z = max(math.exp(float(self._x[0])), 2.0)
-        spread = (_ACCELERATION / z) ** 2
-        self._p[:2, :2] += spread * np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]])
+        self._p[:2, :2] += (_UNSTEADY / z) ** 2 * np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]])
+        self._p[4, 4] += (1 - held**2) * (_ACCELERATION / z) ** 2
         self._p[2, 2] += 1e-4 * dt
         kept = math.exp(-dt / _FORGET)
         self._x[3] *= kept
@@ -127,7 +134,7 @@ class Range:
         if not self.measured:
             self._x[0], self._p[0, 0] = math.log(point.z), 4.0
         # A camera that looks farther down than believed sees the road higher in the picture: things look farther.
-        self._update(np.array([1.0, 0.0, 0.0, point.z / view.height]), math.log(point.z), noise)
+        self._update(np.array([1.0, 0.0, 0.0, point.z / view.height, 0.0]), math.log(point.z), noise)
         self.measured += 1
 
     def looks(self, view: View, pixels: float, sigma: float) -> None:
@@ -137,7 +144,7 @@ class Range:
         seen = math.log(pixels / view.focal)
         if not self.measured:
             self._x[0] = self._x[2] - seen
-        self._update(np.array([-1.0, 0.0, 1.0, 0.0]), seen, sigma / pixels)
+        self._update(np.array([-1.0, 0.0, 1.0, 0.0, 0.0]), seen, sigma / pixels)
         self.measured += 1
 
     def beside(self, x: float, sigma: float) -> None:
@@ -155,7 +162,7 @@ class Range:
             self._x[2], self._p[2, :], self._p[:, 2] = math.log(size.metres), 0.0, 0.0
             self._p[2, 2] = (size.sigma / size.metres) ** 2
         elif size.sigma / size.metres < self._size.sigma / self._size.metres:
-            self._update(np.array([0.0, 0.0, 1.0, 0.0]), math.log(size.metres), size.sigma / size.metres)
+            self._update(np.array([0.0, 0.0, 1.0, 0.0, 0.0]), math.log(size.metres), size.sigma / size.metres)
         self._size = size
 
     @property
