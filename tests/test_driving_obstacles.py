@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from fakes import plain_frame
 
 from benchmarks.road_world import VIEW, Thing, World
-from rtseg.errors import ConfigError, InferenceFailed
+from rtseg.errors import ConfigError, DependencyMissing, InferenceFailed
 from rtseg.pipeline import Pipeline
 from rtseg.registry import load
 from rtseg.types import Analyzer, Frame, Instances, Observation, Regions, Segmentation, Size
@@ -302,3 +303,11 @@ def test_the_registry_has_it() -> None:
     made = load("analyzer", "obstacles")(fov=60.0, height=1.3)
     assert isinstance(made, Analyzer)
     assert list(made(plain_frame(), Regions(np.zeros((1, 2, 2), np.uint8), ("vehicle",), 0, Size(32, 18)))) == []
+
+
+def test_without_the_library_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("rtseg.driving.obstacles", "rtseg.driving.tracking"):
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "trackers", None)
+    with pytest.raises(DependencyMissing, match=r"pip install 'rtseg\[driving\]'"):
+        load("analyzer", "obstacles")
