@@ -106,6 +106,19 @@ def test_a_car_that_is_called_a_truck_too_is_one_thing() -> None:
     assert labels(detections_of(regions(), boxes=seen)) == ["car"]
 
 
+def test_a_detector_overrules_whom_the_mask_takes_it_for() -> None:
+    taken = regions(("vulnerable", (640.0, 330.0, 680.0, 370.0)))
+    seen = boxes_of(("truck", (638.0, 329.0, 681.0, 371.0), 0.6))
+    assert labels(detections_of(taken, boxes=seen)) == ["truck"]
+    assert detections_of(taken, hints=[("vehicle", (638.0, 329.0, 681.0, 371.0))]) == []
+
+
+def test_a_pedestrian_before_a_car_stays_one() -> None:
+    taken = regions(("vehicle", (400.0, 300.0, 500.0, 390.0)), ("vulnerable", (440.0, 320.0, 462.0, 395.0)))
+    seen = boxes_of(("car", (400.0, 300.0, 500.0, 390.0), 0.9))
+    assert labels(detections_of(taken, boxes=seen)) == ["car", "vulnerable"]
+
+
 def test_a_bicycle_under_a_rider_and_a_bench_are_no_things_of_their_own() -> None:
     seen = boxes_of(
         ("person", (500.0, 300.0, 540.0, 400.0), 0.8),

@@ -71,7 +71,7 @@ def detections_of(
     Instances are taken as they are. Masks fall into their 8-connected parts over 127, of at least `LEAST` pixels, and a
     part is split where several boxes say that it is several things. boxes: what a detector found in the same frame; its
     boxes lead, and parts of masks are left where it saw nothing. hints: where things that are followed should be now,
-    which split parts too where the detector did not look.
+    which split parts too where the detector did not look. What a box or a hint says is a vehicle is no person.
     """
     size = segmentation.size
     if isinstance(segmentation, Instances):
@@ -86,6 +86,10 @@ def detections_of(
         for name, mask in parts:
             soft = isinstance(segmentation, Regions)
             own, more = _joined(name, group, mask, own, wanted if boxes is None else [], size, soft=soft)
+            if group == "vulnerable":
+                vehicles = [each.box for each in seen if each.group == "vehicle"]
+                vehicles += [box for hinted, box in hints if hinted == "vehicle"] if boxes is None else []
+                more = [e for e in more if e.label != name or all(_overlap(e.box, box) < _SAME for box in vehicles)]
             found += more
         found += own
     return found
