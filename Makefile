@@ -35,5 +35,5 @@ clean:
 	touch $@
 
 .venv/dev: pyproject.toml constraints.txt
-	scripts/environment $(PYTHON) demo,dev,eval,export,hub,kafka,labels,medical,parquet,prompts,ray,segformer,serve,webrtc
+	scripts/environment $(PYTHON) demo,dev,driving,eval,export,hub,kafka,labels,medical,parquet,prompts,ray,segformer,serve,webrtc
 	touch $@ .venv/demo

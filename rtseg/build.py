@@ -22,6 +22,7 @@ from rtseg import registry, store
 from rtseg.adaptive import Adaptive
 from rtseg.cards import Card
 from rtseg.config import (
+    AnalyzerOptions,
     BackgroundEffect,
     CameraSource,
     Config,
@@ -34,6 +35,7 @@ from rtseg.config import (
     MaskSink,
     ModelOptions,
     NiftiSource,
+    ObstaclesAnalyzer,
     OutlineEffect,
     OverlayEffect,
     Plugin,
@@ -50,7 +52,7 @@ from rtseg.config import (
     VirtualCameraSink,
     WindowSink,
 )
-from rtseg.engines import build_fused, build_segmenter, takes_device_frames, with_prompts
+from rtseg.engines import build_detector, build_fused, build_segmenter, takes_device_frames, with_prompts
 from rtseg.errors import ConfigError, SourceUnreadable
 from rtseg.filters.cut import Cut
 from rtseg.fused_pipeline import FusedPipeline
@@ -60,7 +62,7 @@ from rtseg.registry import Kind
 from rtseg.runner import Policy, run
 from rtseg.segmenters import BoundEngine
 from rtseg.stats import Stats
-from rtseg.types import Colour, Effect, Frame, Picture, Sink, Size, Source
+from rtseg.types import Analyzer, Colour, Effect, Frame, Picture, Sink, Size, Source
 
 if TYPE_CHECKING:
     from rtseg.inference.scheduler import StreamEngine
@@ -179,11 +181,17 @@ def build_pipeline(
             *(_make("filter", f) for f in filters),
             *([Cut(threshold=shares[0], mask_threshold=shares[1])] if cut else ()),
         ],
-        analyzers=[_make("analyzer", a) for a in config.analyzers],
+        analyzers=[build_analyzer(a) for a in config.analyzers],
         effects=made,
         adaptive=Adaptive() if config.model.adaptive else None,
         hold=(0 if alone or _is_live(config.source) else 5) if hold is None else hold,
     )
+
+
+def build_analyzer(options: AnalyzerOptions) -> Analyzer:
+    """An analyzer; obstacles get the network that they name in an engine of its own."""
+    named = options.detector if isinstance(options, ObstaclesAnalyzer) else None
+    return _make("analyzer", options, **({} if named is None else {"detector": build_detector(named)}))  # type: ignore[no-any-return]
 
 
 def _is_live(source: SourceOptions | None) -> bool:

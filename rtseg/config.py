@@ -32,6 +32,7 @@ from rtseg.sections import (
     ModelOptions,
     NiftiSource,
     NullSink,
+    ObstaclesAnalyzer,
     OutlineEffect,
     OverlayEffect,
     RecordSink,
@@ -74,6 +75,7 @@ __all__ = [
     "ModelOptions",
     "NiftiSource",
     "NullSink",
+    "ObstaclesAnalyzer",
     "OutlineEffect",
     "OverlayEffect",
     "Plugin",
@@ -141,6 +143,7 @@ AnalyzerOptions: TypeAlias = Annotated[
     Annotated[MeasureAnalyzer, Tag("measure")]
     | Annotated[LanesAnalyzer, Tag("lanes")]
     | Annotated[GpsAnalyzer, Tag("gps")]
+    | Annotated[ObstaclesAnalyzer, Tag("obstacles")]
     | _Plugin,
     _tag("analyzer"),
 ]
@@ -241,6 +244,7 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("analyzer", "measure"): MeasureAnalyzer,
     ("analyzer", "lanes"): LanesAnalyzer,
     ("analyzer", "gps"): GpsAnalyzer,
+    ("analyzer", "obstacles"): ObstaclesAnalyzer,
     ("filter", "smooth"): SmoothFilter,
     ("filter", "refine"): RefineFilter,
     ("effect", "background"): BackgroundEffect,

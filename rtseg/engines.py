@@ -46,6 +46,14 @@ def build_segmenter(
     return (Focus(segmenter, every=1) if alone else Focus(segmenter)) if options.focus else segmenter
 
 
+def build_detector(options: ModelOptions) -> Segmenter:
+    """A second network that gives boxes, in an engine of its own; ConfigError for a model that gives none."""
+    card = store.find_card(options.name)
+    if card.family not in ("yolo", "yolox"):
+        raise ConfigError(f"obstacles need a detector, and model {card.name!r} is none: use yolox-nano")
+    return build_segmenter(options, card)
+
+
 def _scored(card: Card, score: float | None) -> Card:
     """The card of a detector with another threshold."""
     if score is None:

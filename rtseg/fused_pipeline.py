@@ -24,7 +24,7 @@ from rtseg.fused import Layout, fuse
 from rtseg.fused_device import ALIKE, DeviceGraph, check_on_device, share_alike
 from rtseg.inference.device_engine import OnHost, device_engine_of
 from rtseg.ops.arrays import U8
-from rtseg.pipeline import Pipeline
+from rtseg.pipeline import Pipeline, observe
 from rtseg.segmenters import BoundEngine
 from rtseg.types import Effect, Frame, GraphLayer, Output, Picture, Regions, Segmentation, Semantic
 
@@ -107,7 +107,7 @@ class FusedPipeline:
             return self._failed(frame, graph, error)
         self._failures = 0
         segmentation = self._segmentation(masks, frame)
-        observations = [o for analyzer in self.plain.analyzers for o in analyzer(frame, segmentation)]
+        observations = observe(self.plain.analyzers, frame, segmentation)
         took = {"segment": (time.perf_counter() - started) * 1e3}
         return Output(frame, segmentation, observations, picture if self._layers else frame, took)
 

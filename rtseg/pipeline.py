@@ -75,9 +75,7 @@ class Pipeline:
                 self.adaptive.made(frame, made, filtered=segmentation)
             self._failures, self._last = 0, segmentation
             clock.lap("filter")
-        observations: list[Observation] = []
-        for analyzer in self.analyzers:
-            observations += analyzer(frame, segmentation)
+        observations = observe(self.analyzers, frame, segmentation)
         if self.analyzers:
             clock.lap("analyse")
         picture = frame
@@ -120,6 +118,16 @@ class Pipeline:
         if last is not None and usable and self._failures <= self._hold:
             return replace(last, pts=frame.pts)
         return self.segmenter.empty(frame)
+
+
+def observe(analyzers: Sequence[Analyzer], frame: Frame, segmentation: Segmentation) -> list[Observation]:
+    """What the analyzers find, in their order; those that follow others are told what those found."""
+    found: list[Observation] = []
+    for analyzer in analyzers:
+        # Not isinstance: of a runtime-checkable protocol it takes as long as a small analyzer.
+        after = getattr(analyzer, "after", None)
+        found += analyzer(frame, segmentation) if after is None else after(frame, segmentation, tuple(found))
+    return found
 
 
 class _Stopwatch:

@@ -56,6 +56,7 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
         "measure": Entry("rtseg.analyzers.measure:Measure"),
         "lanes": Entry("rtseg.driving.lanes:LaneAnalyzer"),
         "gps": Entry("rtseg.driving.sidecars:Gps"),
+        "obstacles": Entry("rtseg.driving.obstacles:Obstacles", extra="driving"),
     },
     "effect": {
         "background": Entry("rtseg.effects.background:Background"),

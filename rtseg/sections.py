@@ -223,6 +223,22 @@ class GpsAnalyzer(Section):
     offset: float | None = None
 
 
+class ObstaclesAnalyzer(Section):
+    """Obstacles on the road, followed, and their events.
+
+    fov, pitch: of the camera, degrees; height: metres over the road. detector: a second model for every `every`-th
+    frame. keep: seconds that something hidden keeps its number.
+    """
+
+    type: Literal["obstacles"] = "obstacles"
+    fov: Annotated[float, Field(ge=10, le=170)] | None = None
+    height: Annotated[float, Field(ge=0.2, le=5)] | None = None
+    pitch: Annotated[float, Field(ge=-45, le=45)] | None = None
+    detector: ModelOptions | None = None
+    every: Positive | None = None
+    keep: NonNegative | None = None
+
+
 class BackgroundEffect(Section):
     """What is painted over all but the regions: blur, blur:N, a picture, a video, #rrggbb or transparent."""
 

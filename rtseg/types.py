@@ -42,6 +42,7 @@ __all__ = [
     "Effect",
     "Engine",
     "Filter",
+    "Following",
     "Frame",
     "GraphLayer",
     "Instances",
@@ -251,6 +252,15 @@ class Analyzer(Protocol):
 
     def __call__(self, frame: Frame, segmentation: Segmentation, /) -> Sequence[Observation]: ...
     def reset(self) -> None: ...
+
+
+@runtime_checkable
+class Following(Analyzer, Protocol):
+    """An analyzer that is told what those before it found in the same frame, such as where the camera looks."""
+
+    def after(
+        self, frame: Frame, segmentation: Segmentation, observations: Sequence[Observation], /
+    ) -> Sequence[Observation]: ...
 
 
 @runtime_checkable

@@ -372,3 +372,15 @@ def test_pictures_come_out_under_the_names_that_they_have(tmp_path: Path) -> Non
     build(config(source=source, sinks=[{"type": "masks", "folder": str(tmp_path / "m")}]), more_sinks=[sink]).run()
     assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["a.png", "b.png"]
     assert [output.frame.index for output in sink.outputs] == [0, 1]
+
+
+def test_obstacles_take_a_detector_and_nothing_else(monkeypatch: pytest.MonkeyPatch, shared: Path) -> None:
+    pytest.importorskip("trackers", reason="rtseg[driving] is not installed")
+    monkeypatch.setenv("RTSEG_MODELS", str(shared / "weights"))
+    table = {"type": "obstacles", "fov": 60.0, "height": 1.3, "detector": {"name": "yolox-nano", "score": 0.4}}
+    config = parse_config({"model": {"name": "road"}, "analyzers": [table], "effects": []})
+    [analyzer] = build_pipeline(config).analyzers
+    assert "car" in analyzer._detector.names  # type: ignore[attr-defined]
+    wrong = parse_config({"analyzers": [{"type": "obstacles", "detector": {"name": "road"}}]})
+    with pytest.raises(ConfigError, match="obstacles need a detector, and model 'road' is none"):
+        build_pipeline(wrong)

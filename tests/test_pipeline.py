@@ -10,7 +10,7 @@ from fakes import SquareSegmenter, plain_frame
 from rtseg.adaptive import Adaptive
 from rtseg.errors import InferenceFailed
 from rtseg.pipeline import Pipeline
-from rtseg.types import Frame, Layer, Observation, Regions, Segmentation, Solid, masks_of
+from rtseg.types import Following, Frame, Layer, Observation, Regions, Segmentation, Solid, masks_of
 
 
 class PaintBackground:
@@ -139,3 +139,20 @@ def test_errors_that_are_no_engine_errors_are_not_hidden() -> None:
 def test_masks_handed_out_are_those_of_the_frame() -> None:
     output = Pipeline(SquareSegmenter())(plain_frame(5))
     np.testing.assert_array_equal(masks_of(output.segmentation)["person"][:, 4:], 0)
+
+
+def test_an_analyzer_that_follows_is_told_what_those_before_it_found() -> None:
+    class Counting:
+        def __call__(self, frame: Frame, segmentation: Segmentation) -> list[Observation]:
+            return self.after(frame, segmentation, ())
+
+        def after(
+            self, frame: Frame, segmentation: Segmentation, observations: Sequence[Observation]
+        ) -> list[Observation]:
+            return [Observation("count", frame.pts, {"before": len(observations)})]
+
+        def reset(self) -> None: ...
+
+    assert isinstance(Counting(), Following)
+    found = Pipeline(SquareSegmenter(), analyzers=[Counting(), Counting(), Counting()])(plain_frame()).observations
+    assert [each.values["before"] for each in found] == [0, 1, 2]

@@ -5,6 +5,8 @@ Runs in an environment of its own and imports nothing of rtseg.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import supervision as sv
 
@@ -25,7 +27,7 @@ def run(job: Job, meter: SplitMeter) -> None:
     for index, frame in read_frames(job):
         with meter.frame(counted=index >= 0):
             with meter.part("unpack"):
-                image = frame.to_ndarray(format="bgr24")
+                image: Any = frame.to_ndarray(format="bgr24")
             with meter.part("masks"):
                 image = masks.annotate(scene=image, detections=detections)
             with meter.part("labels"):

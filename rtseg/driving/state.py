@@ -28,6 +28,7 @@ EventKind: TypeAlias = Literal[
 ]
 Severity: TypeAlias = Literal["info", "warning", "critical"]
 EVENTS: tuple[EventKind, ...] = get_args(EventKind)
+OBSTACLE_MEASURES = ("distance", "lateral", "speed", "ttc", "headway")
 
 
 class Measure(NamedTuple):
@@ -87,7 +88,8 @@ class Obstacle:
 
     distance: forward to its nearest point; lateral: x of its middle; speed: of the distance, m/s, negative while it
     comes nearer; ttc: seconds until it is reached at that speed. in_path: within the ego lane ahead. lead: the
-    nearest vehicle in path. age: frames.
+    nearest vehicle in path. age: frames. headway: of the lead, seconds until the own vehicle is where it is now. seen:
+    in this frame, not only followed.
     """
 
     id: int
@@ -101,6 +103,8 @@ class Obstacle:
     in_path: bool = False
     lead: bool = False
     age: int = 1
+    headway: Measure | None = None
+    seen: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +186,7 @@ def observe_lanes(lanes: Lanes, pts: int) -> list[Observation]:
 
 def observe_obstacle(obstacle: Obstacle, pts: int) -> Observation:
     """As an observation of kind "obstacle"."""
-    measures = {name: getattr(obstacle, name) for name in ("distance", "lateral", "speed", "ttc")}
+    measures = {name: getattr(obstacle, name) for name in OBSTACLE_MEASURES}
     box = dict(zip(("x0", "y0", "x1", "y1"), obstacle.box, strict=True))
     return _observed("obstacle", pts, _fields(obstacle, skip=("box", *measures)), **box, **_spread(measures))
 
@@ -232,7 +236,7 @@ class Scene:
                     lines.append(LaneLine(coefficients=c, **values))
                 case "obstacle":
                     box = tuple(values.pop(side) for side in ("x0", "y0", "x1", "y1"))
-                    measures = _gathered(values, ("distance", "lateral", "speed", "ttc"))
+                    measures = _gathered(values, OBSTACLE_MEASURES)
                     obstacles.append(Obstacle(box=box, **{**values, **measures}))
                 case "event":
                     values.pop("id")
