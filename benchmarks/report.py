@@ -69,7 +69,7 @@ def observed(seconds: float, began: dict[str, float], rng: random.Random) -> Ite
             del began[kind]
     turn = seconds / 200
     where = {"latitude": 48.2 + 0.004 * seconds / 60 * math.cos(turn), "longitude": 11.5 + 0.012 * math.sin(turn)}
-    yield Observation("fix", pts, {**where, "speed": speed, "speed_sigma": 0.4})
+    yield Observation("fix", pts, {**where, "sigma": 4.0, "speed": speed, "speed_sigma": 0.4})
 
 
 def write_drive(folder: Path, *, seconds: float, rate: float, seed: int = 1) -> Path:

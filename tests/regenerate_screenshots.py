@@ -79,7 +79,11 @@ def record_drive(folder: Path) -> None:
             masks = replace(drive_scenes.regions(SIZE, scene), pts=pts)
             seen = drive_scenes.observations(scene, pts)[:-1]
             turn = at / 25
-            place = {"latitude": 48.2 + 0.004 * math.sin(turn), "longitude": 11.5 + 0.009 * math.sin(turn / 2)}
+            place = {
+                "latitude": 48.2 + 0.004 * math.sin(turn),
+                "longitude": 11.5 + 0.009 * math.sin(turn / 2),
+                "sigma": 4.0,
+            }
             seen.append(Observation("fix", pts, {**place, "speed": 24 + 3 * math.sin(at / 9), "speed_sigma": 0.4}))
             picture = compositor(frame, hud(frame, masks, seen))
             output = Output(frame, masks, seen, picture)

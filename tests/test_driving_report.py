@@ -73,7 +73,7 @@ def test_curves_are_those_of_the_records_and_nothing_where_nothing_is_known(tmp_
         tmp_path,
         record(0, lane(0.25), {**lead, "distance": 30.0, "distance_sigma": 1.0, "lead": True}),
         record(1, lane(None), {**lead, "distance": 9.0, "distance_sigma": 1.0, "lead": False}),
-        record(2, lane("far left"), {"kind": "fix", "latitude": 48.0, "longitude": 11.0, "speed": 10.0}),
+        record(2, lane("far left"), {"kind": "fix", "latitude": 48.0, "longitude": 11.0, "sigma": 4.0, "speed": 10.0}),
     )
     drive = read_drive(path)
     assert drive.times.tolist() == [0.0, 1 / 30, 2 / 30]
