@@ -289,8 +289,8 @@ def test_specks_in_a_frame_without_lines_move_none() -> None:
         lanes(frame.frame, frame.regions)
     before = lanes.scene.lanes
     specks = np.zeros_like(frames[-1].regions.probabilities)
-    for z, aside in ((6.0, 0.3), (6.3, 0.3), (14.0, 0.4)):
-        u, v = to_image(frames[-1].view, 1.8 + aside, z)
+    for x, z in ((2.1, 6.0), (2.1, 6.6), (2.2, 14.0), (-1.5, 7.0), (-1.5, 8.0), (-1.4, 16.0)):
+        u, v = to_image(frames[-1].view, x, z)
         specks[1, int(v * 192 / 720), int(u / 4) : int(u / 4) + 4] = 255
     lanes(frames[-1].frame, replace(frames[-1].regions, probabilities=specks))
     for line in lanes.scene.lanes.lines:
