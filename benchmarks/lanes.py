@@ -1,6 +1,6 @@
 """Lanes on drives whose truth is known, and on clips.
 
-    python -m benchmarks.lanes [--drives 200] [--first 0] [--clips FILE...] [--picture FILE]
+    python -m benchmarks.lanes [--drives 200] [--first 0] [--given all lens nothing] [--clips FILE...] [--picture FILE]
 
 Drives are drawn at random (`rtseg.driving.drives`) with noise, specks, gaps, blind and missed frames, and are read
 three times: with the camera given, with lens and height given, and with nothing given. Errors are those after the first
@@ -15,6 +15,7 @@ import math
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -86,9 +87,9 @@ HEAD = (
 )
 
 
-def drives(count: int, first: int = 0) -> None:
+def drives(count: int, first: int = 0, ways: Sequence[str] = GIVEN) -> None:
     """A line for each of GIVEN."""
-    tallies = {given: Tally() for given in GIVEN}
+    tallies = {given: Tally() for given in ways}
     for seed in range(first, first + count):
         drive = random_drive(seed)
         frames = list(render(drive))
@@ -157,13 +158,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--drives", type=int, default=200)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--given", nargs="+", choices=GIVEN, default=GIVEN)
     parser.add_argument("--clips", nargs="*", default=[])
     parser.add_argument("--picture")
     options = parser.parse_args()
     if options.picture:
         picture(options.picture)
     if options.drives:
-        drives(options.drives, options.first)
+        drives(options.drives, options.first, options.given)
     if options.clips:
         print(
             "\n| clip | frames with both ego lines | jumps at 10 m, most, m | events | CPU-ms |\n|---|---|---|---|---|"

@@ -13,6 +13,7 @@ import pytest
 
 import rtseg
 from rtseg.driving.drives import LaneErrors, random_drive
+from rtseg.driving.ground import to_image
 from rtseg.driving.lane_points import runs_of, vanishing_point
 from rtseg.driving.lanes import LaneAnalyzer
 from rtseg.driving.render import Drive, Excursion, Marking, Rendered, Rough, Vehicle, render
@@ -278,3 +279,21 @@ def test_times_that_stand_still_or_leap_do_no_harm() -> None:
     lanes(frame.frame.at(pts=90000 * 3600), frame.regions)
     lanes(frame.frame.at(pts=5), frame.regions)
     assert [line.place for line in lanes.scene.lanes.lines] == [-2, -1, 1, 2]
+
+
+def test_specks_in_a_frame_without_lines_move_none() -> None:
+    drive = Drive(seconds=2.0, markings=ROAD, wander=0.0)
+    lanes = told(drive)
+    frames = list(render(drive))
+    for frame in frames[:-1]:
+        lanes(frame.frame, frame.regions)
+    before = lanes.scene.lanes
+    specks = np.zeros_like(frames[-1].regions.probabilities)
+    for x, z in ((2.1, 6.0), (2.1, 6.6), (2.2, 14.0), (-1.5, 7.0), (-1.5, 8.0), (-1.4, 16.0)):
+        u, v = to_image(frames[-1].view, x, z)
+        specks[1, int(v * 192 / 720), int(u / 4) : int(u / 4) + 4] = 255
+    lanes(frames[-1].frame, replace(frames[-1].regions, probabilities=specks))
+    for line in lanes.scene.lanes.lines:
+        same = before.line(line.place)
+        assert same is not None
+        assert line.at(10.0) == pytest.approx(same.at(10.0), abs=0.02)

@@ -16,6 +16,7 @@ _APART = 1.7  # metres between lines that are followed
 _FORGOTTEN = 2.0  # seconds without a point
 _SIDE = 0.2  # metres that a line must be beyond the vehicle's middle to be on its other side
 _CROSSED = 3  # frames that it must be there
+_FEW, _SHORT = 5, 1.5  # points and metres that a line is seen by
 _CELL = 0.1
 _NARROW = 2.4  # metres from which two lines can be a lane
 _PRESENT_SECONDS, _ABSENT = 1.7, 0.3
@@ -77,13 +78,14 @@ class LaneTracks:
             close = points.take(points.z < limit)
             line = self._assign(close, height, seconds)
             self.filter.mean, self.filter.covariance = before
-            if (line >= 0).sum() > 3:
-                self.filter.update(close.take(line >= 0), line[line >= 0], height)
+            own = self._supported(close, line)
+            if own.any():
+                self.filter.update(close.take(own), line[own], height)
         line = self._assign(points, height, seconds)
         for number, track in enumerate(self.tracks):
             own = points.z[line == number]
             track.age += 1
-            track.seen = len(own) >= 5 and float(np.ptp(own)) > 1.5
+            track.seen = len(own) >= _FEW and float(np.ptp(own)) > _SHORT
             track.unseen = 0.0 if track.seen else track.unseen + seconds
             if track.seen:
                 track.hits += 1
@@ -127,6 +129,15 @@ class LaneTracks:
         allowed = 0.35 + 0.012 * points.z + 0.3 * lost[line] + 0.5 * min(seconds, 0.5)
         line[apart[np.arange(len(points)), line] > allowed] = -1
         return line
+
+    def _supported(self, points: LanePoints, line: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """The points of lines that have enough of them: specks on a line that is hidden must not move all others."""
+        own = np.zeros(len(self.tracks) + 1, np.bool_)
+        for number in range(len(self.tracks)):
+            z = points.z[line == number]
+            own[number] = len(z) >= _FEW and float(np.ptp(z)) > _SHORT
+        supported: NDArray[np.bool_] = own[line]  # -1 is the last, which is nobody's
+        return supported
 
     def _begin(self, points: LanePoints, height: float) -> None:
         """Lines among the points that nobody has: peaks of where they would be beside the vehicle."""
