@@ -117,6 +117,23 @@ def test_one_wild_box_does_not_throw_the_distance() -> None:
     assert found.distance.value == pytest.approx(z, rel=0.05)
 
 
+def test_whatever_boxes_say_numbers_stay_finite() -> None:
+    random = np.random.default_rng(9)
+    unsure = View(1000.0, (640.0, 360.0), 0.0, 0.0, 0.0, 1.3, pitch_sigma=0.05)
+    for _ in range(60):
+        found = Range(unsure, SIZES["car"])
+        for _ in range(60):
+            found.predict(float(random.choice([0.0, 1 / 30, 0.2, 1.0])), unsure)
+            point = ground_point(unsure, 640.0, float(random.uniform(360.2, 720.0)))
+            if point is not None and random.random() < 0.3:
+                found.contact(unsure, point, 2.0)
+            if random.random() < 0.3:
+                found.looks(unsure, float(np.exp(random.uniform(0.7, 7.0))), 2.0)
+            assert math.isfinite(found.log)
+            for measure in (found.distance, found.speed, found.ttc):
+                assert measure is None or (math.isfinite(measure.value) and measure.sigma >= 0.0)
+
+
 def test_the_truth_lies_within_the_sigmas_that_are_told() -> None:
     """Of 60 filters about two thirds are within one sigma, and nearly all within three."""
     random = np.random.default_rng(5)

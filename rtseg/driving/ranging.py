@@ -90,6 +90,11 @@ class Range:
 
     def __init__(self, view: View, size: Size) -> None:
         self._size = size
+        self._begin(view)
+
+    def _begin(self, view: View) -> None:
+        """Know nothing but the class's size."""
+        size = self._size
         pitch = max(view.pitch_sigma or 0.0, _LEAST_PITCH)
         self._x: NDArray[np.float64] = np.array([math.log(25.0), 0.0, math.log(size.metres), 0.0, 0.0])
         self._p: NDArray[np.float64] = np.diag(
@@ -104,10 +109,13 @@ class Range:
 
         Views learn, so an old error of theirs is forgotten over `_FORGET`.
         """
-        if dt <= 0:
+        if dt <= 0 or not self.measured:
             return
         log, rate, pull = float(self._x[0]), float(self._x[1]), float(self._x[4])
-        growth = max(1.0 + rate * dt + pull * dt * dt / 2, 0.05)
+        growth = 1.0 + rate * dt + pull * dt * dt / 2
+        if not 0.5 < growth < 2.0 or self._p[0, 0] > 4.0 or not -20.0 < log < 20.0:
+            self._begin(view)  # it would be here, or twice as far: what was measured means nothing any more
+            return
         held = math.exp(-dt / _HELD)
         self._x[0], self._x[1], self._x[4] = log + math.log(growth), (rate + pull * dt) / growth, held * pull / growth
         f = np.eye(5)
