@@ -22,13 +22,14 @@ class Watcher:
 
     def __init__(self, *, calibration: str = "") -> None:
         self.calibration = calibration
+        self.start = 0
 
     def __call__(self, frame: Frame, _: Segmentation, /) -> Sequence[Observation]:
         seen = [observe_obstacle(Obstacle(1, "vehicle", (0.0, 0.0, 9.0, 9.0), 0.5, lead=True), frame.pts)]
         phases = {1: "begin", 2: "on", 3: "end"}
         if (phase := phases.get(frame.index)) is not None:
-            step = frame.pts // frame.index
-            event = Event("cut_in", "info", step, phase, (frame.index - 1) / 10, {})  # type: ignore[arg-type]
+            self.start = frame.pts if phase == "begin" else self.start
+            event = Event("cut_in", "info", self.start, phase, (frame.index - 1) / 10, {})  # type: ignore[arg-type]
             seen.append(observe_event(event, frame.pts))
         return seen
 
