@@ -68,3 +68,17 @@ def hangs(task: Task, _: object = None) -> Result:
     (task.folder / "pid").write_text(str(os.getpid()))
     time.sleep(60)
     return work(task)
+
+
+def lasts(task: Task) -> Result:
+    """Work that lasts half a second, and says on which node of a cluster it is."""
+    import ray
+
+    starts = task.folder.parent.parent / "starts"
+    starts.mkdir(exist_ok=True)
+    mark = starts / f"{task.folder.name} {ray.get_runtime_context().get_node_id()}"
+    mark.write_text("begun")
+    time.sleep(0.5)
+    result = work(task)
+    mark.write_text("ended")
+    return result
