@@ -22,13 +22,14 @@ class Watcher:
 
     def __init__(self, *, calibration: str = "") -> None:
         self.calibration = calibration
+        self.start = 0
 
     def __call__(self, frame: Frame, _: Segmentation, /) -> Sequence[Observation]:
         seen = [observe_obstacle(Obstacle(1, "vehicle", (0.0, 0.0, 9.0, 9.0), 0.5, lead=True), frame.pts)]
         phases = {1: "begin", 2: "on", 3: "end"}
         if (phase := phases.get(frame.index)) is not None:
-            step = frame.pts // frame.index
-            event = Event("cut_in", "info", step, phase, (frame.index - 1) / 10, {})  # type: ignore[arg-type]
+            self.start = frame.pts if phase == "begin" else self.start
+            event = Event("cut_in", "info", self.start, phase, (frame.index - 1) / 10, {})  # type: ignore[arg-type]
             seen.append(observe_event(event, frame.pts))
         return seen
 
@@ -67,3 +68,17 @@ def hangs(task: Task, _: object = None) -> Result:
     (task.folder / "pid").write_text(str(os.getpid()))
     time.sleep(60)
     return work(task)
+
+
+def lasts(task: Task) -> Result:
+    """Work that lasts half a second, and says on which node of a cluster it is."""
+    import ray
+
+    starts = task.folder.parent.parent / "starts"
+    starts.mkdir(exist_ok=True)
+    mark = starts / f"{task.folder.name} {ray.get_runtime_context().get_node_id()}"
+    mark.write_text("begun")
+    time.sleep(0.5)
+    result = work(task)
+    mark.write_text("ended")
+    return result

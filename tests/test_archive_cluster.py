@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import archives
 import pytest
-from archives import archive, contents
+from archives import archive, contents, lasts
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'rtseg[ray]'")
 
 from ray.cluster_utils import Cluster as Nodes  # noqa: E402
 
 from rtseg.archive.batch import Progress, batch  # noqa: E402
+from rtseg.archive.cluster import ClusterWorkers  # noqa: E402
 from rtseg.archive.tasks import RunChoice  # noqa: E402
 from rtseg.errors import ConfigError  # noqa: E402
 
@@ -21,28 +24,34 @@ SMALL = {"object_store_memory": 80 * 1024 * 1024}
 
 
 def test_an_archive_is_whole_and_the_same_though_a_node_is_killed(tmp_path: Path) -> None:
-    folder = archive(tmp_path / "in", 8)
+    folder, out = archive(tmp_path / "in", 5), tmp_path / "cluster"
     (folder / "bad.mp4").write_bytes((folder / "000.mp4").read_bytes()[:2000])
     alone = batch(str(folder), tmp_path / "alone", BLURRED)
     nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **SMALL})
-    killed: list[object] = []
+    ray.cloudpickle.register_pickle_by_value(archives)
+    killed: list[Path] = []
     try:
         both = [nodes.add_node(num_cpus=1, **SMALL) for _ in range(2)]
 
         def kill_one(progress: Progress) -> None:
-            if progress.finished >= 2 and len(progress.running) == 2 and not killed:
-                killed.append(both[1])
+            """The second node, in the middle of a file."""
+            busy = [mark for mark in out.glob(f"starts/* {both[1].node_id}") if mark.read_text() == "begun"]
+            if progress.finished >= 1 and busy and not killed:
+                killed.extend(busy)
                 nodes.remove_node(both[1], allow_graceful=False)
 
-        made = batch(str(folder), tmp_path / "cluster", BLURRED, cluster=nodes.address, progress=kill_one)
-        journal = (tmp_path / "cluster" / "journal.jsonl").read_text()
+        workers = ClusterWorkers(nodes.address, do=lasts)
+        made = batch(str(folder), out, BLURRED, workers=workers, progress=kill_one)
+        starts = list((out / "starts").iterdir())
     finally:
+        ray.cloudpickle.unregister_pickle_by_value(archives)
         ray.shutdown()
         nodes.shutdown()
-    assert killed
+    assert [mark.read_text() for mark in killed] == ["begun"]
+    assert len(starts) == 6 + 1  # its file was begun again
+    shutil.rmtree(out / "starts")
     assert made == alone
-    assert contents(tmp_path / "cluster") == contents(tmp_path / "alone")
-    assert journal.count('"done"') == 8
+    assert contents(out) == contents(tmp_path / "alone")
 
 
 def test_where_no_cluster_answers_it_is_told(tmp_path: Path) -> None:

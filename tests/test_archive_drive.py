@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from commands import PATTERN, Rtseg, runner
 
 from rtseg import registry
 from rtseg.api import run
-from rtseg.archive.drive import DriveOptions, drive, drive_config
+from rtseg.archive.drive import DriveOptions, drive, drive_config, open_drive
 from rtseg.errors import ConfigError, ModelNotFound, SourceNotFound, SourceUnreadable
 from rtseg.registry import Entry
+from rtseg.sinks.clips import Clip
 
 PLAIN = DriveOptions(analyzers=())
 
@@ -95,8 +97,6 @@ def test_a_log_beside_the_file_is_merged(dashcam: Path, tmp_path: Path) -> None:
 
 
 def test_a_calibration_goes_to_the_analyzers_that_take_one(watched: DriveOptions) -> None:
-    from dataclasses import replace
-
     config = drive_config("a.mp4", replace(watched, calibration=Path("camera.toml")))
     assert config.analyzers[0].options() == {"calibration": "camera.toml"}
     assert Watcher(**config.analyzers[0].options()).calibration == "camera.toml"
@@ -115,13 +115,32 @@ def test_what_cannot_begin_leaves_no_table(tmp_path: Path, dashcam: Path) -> Non
 
 
 def test_a_live_drive_cuts_its_clips_from_what_it_wrote(dashcam: Path, tmp_path: Path, watched: DriveOptions) -> None:
-    from dataclasses import replace
-
     _, summary = drive(dashcam, tmp_path, replace(watched, live=True))
     assert 1 <= summary["frames"] <= 5
     assert frames(tmp_path / "annotated.mp4") == summary["frames"]
     for event in summary["event_list"]:
         assert event["clip"]["file"].startswith("clips/cut_in-")
+        assert event["clip"]["of"] == "annotated.mp4"
+
+
+def test_a_live_clip_is_cut_where_the_event_was_shown(
+    tmp_path: Path, watched: DriveOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A camera's times begin anywhere, those of the file at zero."""
+    from rtseg.archive import drive as module
+
+    wanted: list[tuple[Path, float]] = []
+
+    def cut(source: Path, path: Path, *, start: float, end: float) -> Clip:
+        wanted.append((source, round(start, 6)))
+        return Clip(start, end, 1)
+
+    monkeypatch.setattr(module, "cut", cut)
+    opened = open_drive("synthetic:testsrc2=size=160x90:rate=10:duration=0.5,setpts=PTS+50/TB", tmp_path, watched)
+    opened.run()
+    assert wanted == []  # no file
+    module._clips(opened.source, tmp_path, opened.tables, replace(watched, lead=0.0), live=True)
+    assert wanted == [(tmp_path / "annotated.mp4", 0.1)]
 
 
 def test_it_is_shown_where_one_looks_on_while_it_is_written(dashcam: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -17,16 +18,17 @@ _TRIES = 4
 
 
 class ClusterWorkers:
-    """Tasks of Ray, a core each. address: "auto", or HOST:PORT of the head. count: at once; None for all cores.
+    """Tasks of Ray, a core each. address: "auto", or HOST:PORT of the head. count: at once; None for all cores. do:
+    what a node does with a task.
 
     Input and output are named by paths, which must lead to the same files on every node (a shared file system). Raises
     ConfigError where no cluster answers.
     """
 
-    def __init__(self, address: str, count: int | None = None) -> None:
+    def __init__(self, address: str, count: int | None = None, *, do: Callable[[Task], Result] = work) -> None:
         self._ours = connect(address)
         self._count = count
-        self._work = ray.remote(num_cpus=1, max_retries=0)(work)
+        self._work = ray.remote(num_cpus=1, max_retries=0)(do)
         self._tasks: dict[Any, tuple[Task, int]] = {}
 
     @property

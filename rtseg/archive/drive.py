@@ -20,7 +20,6 @@ from rtseg import registry
 from rtseg.archive.summary import summarize
 from rtseg.build import Job, build, build_source
 from rtseg.config import Config, parse_config
-from rtseg.driving.schema import Row
 from rtseg.driving.sidecars import log_beside, read_log
 from rtseg.driving.tables import Tables
 from rtseg.errors import ConfigError, SinkError, SourceError
@@ -135,7 +134,7 @@ class Drive:
         """Take the input to its end; the stats, and the summary."""
         job, tables = self.job, self.tables
         stats = job.run(stop=stop, progress=progress)
-        clips = _clips(self.source, self.folder, tables.events, self.options, live=job.source.live)
+        clips = _clips(self.source, self.folder, tables, self.options, live=job.source.live)
         about: dict[str, Any] = {"name": self.name, "model": job.card.name}
         about["analyzers"] = [each.type for each in self.config.analyzers]
         notes = [*job.notes, *self.notes, *clips.notes]
@@ -198,21 +197,20 @@ class _Clips:
     notes: list[str]
 
 
-def _clips(
-    source: str | os.PathLike[str], place: Path, events: Sequence[Row], options: DriveOptions, *, live: bool
-) -> _Clips:
+def _clips(source: str | os.PathLike[str], place: Path, tables: Tables, options: DriveOptions, *, live: bool) -> _Clips:
     """A clip for each event: of the input, or of the annotated video where the input is gone with its moment."""
     made: dict[str, dict[str, Any]] = {}
     notes: list[str] = []
-    if not options.clips or not events:
+    if not options.clips or not tables.events:
         return _Clips(made, notes)
     path = place / "annotated.mp4" if live else Path(source)
     if not path.is_file():
         return _Clips(made, ["no clips: the input is no file"])
     suffix = path.suffix.lower() if path.suffix.lower() in CONTAINERS else ".mkv"
     folder = make_folder(place / "clips")
-    for event in events:
-        begin, end = float(event["start"] or 0.0), float(event["end"] or 0.0)
+    zero = (tables.first or 0.0) if live else 0.0  # what is recorded live begins with its first frame
+    for event in tables.events:
+        begin, end = float(event["start"] or 0.0) - zero, float(event["end"] or 0.0) - zero
         name = f"{event['id']}{suffix}"
         try:
             clip = cut(path, folder / name, start=max(0.0, begin - options.lead), end=end + options.tail)
@@ -221,6 +219,7 @@ def _clips(
             continue
         made[str(event["id"])] = {
             "file": f"clips/{name}",
+            "of": path.name if live else "input",
             "from": round(clip.start, 6),
             "to": round(clip.end, 6),
             "event_at": round(begin - clip.start, 6),

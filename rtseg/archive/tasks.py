@@ -172,9 +172,10 @@ def work(task: Task, progress: Callable[[int], None] | None = None) -> Result:
 def _result(stats: Stats) -> Result:
     if not stats.frames_out:
         return Result("failed", "it has no frame that can be shown", code=5)
-    if stats.status != "partial":
+    causes = {**stats.counts, "held": stats.held} if stats.held else dict(stats.counts)
+    if stats.status != "partial" and not stats.held:
         return Result("done", frames=stats.frames_out)
-    lost = ", ".join(f"{count} {cause.replace('_', ' ')}" for cause, count in sorted(stats.counts.items()) if count)
+    lost = ", ".join(f"{count} {cause.replace('_', ' ')}" for cause, count in sorted(causes.items()) if count)
     return Result("partial", lost, stats.frames_out, 7)
 
 

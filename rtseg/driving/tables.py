@@ -26,12 +26,14 @@ class Tables:
     stream: what the column of that name says. parquet: `<table>.parquet` beside them, in groups of 4096 rows (extra
     `parquet`). Files are `.part` until closed; each is there, also without a row. An event is a row once it has ended.
 
-    Raises DependencyMissing, SinkError or DiskFull.
+    `events`: their rows; `counts`: rows of each table; `first`: the first frame's time. Raises DependencyMissing,
+    SinkError or DiskFull.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, stream: str = "", parquet: bool = False) -> None:
         self.events: list[Row] = []
         self.counts: Counter[str] = Counter()
+        self.first: float | None = None
         self._stream = stream
         self._events = Events(stream)
         self._closed = False
@@ -46,6 +48,8 @@ class Tables:
         """Write a frame's rows."""
         if self._closed:
             raise SinkError("these tables are closed: nothing more can be written to them")
+        if self.first is None:
+            self.first = output.frame.time
         scene = Scene.read(output.observations)
         ended = self._events(output, scene)
         self.events += ended
