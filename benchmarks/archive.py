@@ -78,7 +78,7 @@ def compare(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
 def _make(folder: Path, count: int) -> None:
     folder.mkdir()
     for index in range(count):
-        pattern = f"synthetic:testsrc2=size=160x90:rate=10:duration=1,hue=h={index * 7}"
+        pattern = f"synthetic:testsrc2=size=320x180:rate=10:duration=1,hue=h={index * 7}"
         rtseg.run(pattern, folder / f"{index:03}.mp4", background="none", model="portrait-fast")
 
 

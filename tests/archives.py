@@ -9,12 +9,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from commands import PATTERN
-
 from rtseg.api import run
 from rtseg.archive.tasks import Result, Task, work
 from rtseg.driving.state import Event, Obstacle, observe_event, observe_obstacle
 from rtseg.types import Frame, Observation, Segmentation
+
+PATTERN = "synthetic:testsrc2=size=320x180:rate=10:duration=0.5"
+"""Five frames. Of pictures of 160 pixels x264 does not always make the same file (`docs/batch.md`)."""
 
 
 class Watcher:
@@ -71,14 +72,14 @@ def hangs(task: Task, _: object = None) -> Result:
 
 
 def lasts(task: Task) -> Result:
-    """Work that lasts half a second, and says on which node of a cluster it is."""
+    """Work that lasts three seconds, longer than a node takes to be killed, and says on which node of a cluster it is."""
     import ray
 
     starts = task.folder.parent.parent / "starts"
     starts.mkdir(exist_ok=True)
     mark = starts / f"{task.folder.name} {ray.get_runtime_context().get_node_id()}"
     mark.write_text("begun")
-    time.sleep(0.5)
+    time.sleep(3.0)
     result = work(task)
     mark.write_text("ended")
     return result

@@ -9,7 +9,7 @@ from fractions import Fraction
 import cv2
 import numpy as np
 
-from rtseg.driving.projection import project
+from rtseg.driving.ground import project
 from rtseg.driving.state import (
     Event,
     LaneLine,

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archives import archive, contents, dies, hangs
-from commands import PATTERN, RTSEG, Rtseg, runner
+from archives import PATTERN, archive, contents, dies, hangs
+from commands import RTSEG, Rtseg, runner
 
 from rtseg.api import run
 from rtseg.archive.batch import Batch, Progress, batch

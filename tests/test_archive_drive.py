@@ -9,8 +9,8 @@ from typing import Any
 
 import av
 import pytest
-from archives import Watcher, contents
-from commands import PATTERN, Rtseg, runner
+from archives import PATTERN, Watcher, contents
+from commands import Rtseg, runner
 
 from rtseg import registry
 from rtseg.api import run

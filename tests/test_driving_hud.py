@@ -9,9 +9,9 @@ import pytest
 from drive_scenes import lanes_of, observations, picture, regions, scene, view_of, without_view
 
 from rtseg.compositor import Compositor
+from rtseg.driving.ground import horizon, project
 from rtseg.driving.hud import Hud, Pace
 from rtseg.driving.inset import Inset
-from rtseg.driving.projection import horizon, project
 from rtseg.driving.state import Event, Measure, Scene, View
 from rtseg.driving.theme import THEMES
 from rtseg.errors import ConfigError
@@ -40,10 +40,10 @@ def covered(layer: Layer, size: Size = HD) -> U8:
 def test_a_point_of_the_road_stands_where_a_pinhole_sees_it() -> None:
     view = View(1000.0, (640.0, 360.0), 0.0, 0.0, 0.0, 1.25)
     assert project(view, np.array([2.0]), np.array([10.0])).tolist() == [[840.0, 485.0]]
-    assert horizon(view, 1280) == (360.0, 360.0)
+    assert horizon(view, 1280) == ((0.0, 360.0), (1280, 360.0))
     pitched = replace(view, pitch=0.1, yaw=0.05, roll=0.03)
     far = project(pitched, np.array([-2e6, 3e6]), np.array([4e6, 4e6]))
-    left, right = horizon(pitched, 1280)
+    (_, left), (_, right) = horizon(pitched, 1280)
     assert np.allclose(far[:, 1], left + (right - left) * far[:, 0] / 1280, atol=1e-2), "what is far is on the horizon"
     assert np.isnan(project(view, np.array([0.0]), np.array([-1.0]))).all()
 

@@ -66,6 +66,11 @@ def to_image(view: View, x: ArrayLike, z: ArrayLike, *, up: ArrayLike = 0.0) -> 
     return view.focal * a / depth + view.centre[0], view.focal * b / depth + view.centre[1]
 
 
+def project(view: View, x: ArrayLike, z: ArrayLike) -> F64:
+    """The same as points ...x2 of the picture, for drawing."""
+    return np.stack(to_image(view, x, z), axis=-1)
+
+
 def jacobian(view: View, u: ArrayLike, v: ArrayLike) -> F64:
     """How x and z change with u, v, pitch, yaw and height: ...x2x5, metres a pixel, a radian, a metre.
 

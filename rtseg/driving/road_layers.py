@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.driving.ground import horizon, project
 from rtseg.driving.ink import shape
-from rtseg.driving.projection import horizon, project
 from rtseg.driving.state import LaneLine, Lanes, Obstacle, View
 from rtseg.driving.theme import Theme
 from rtseg.ops.arrays import as_u8
@@ -73,7 +73,7 @@ def line_layers(view: View, lanes: Lanes, size: Size, theme: Theme) -> list[Laye
 
 def horizon_layer(view: View, size: Size, rgb: RGB) -> Layer | None:
     """A thin line at the horizon, bright at both sides and faint between; None where it is not in the frame."""
-    rows = horizon(view, size.width)
+    rows = [row for _, row in horizon(view, size.width)]
     thick = max(2, round(0.003 * size.height))
     top, bottom = int(min(rows)) - thick - 1, int(max(rows)) + thick + 2
     top -= top % 2
