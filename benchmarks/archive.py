@@ -27,8 +27,9 @@ import rtseg
 from rtseg.archive.batch import Progress, batch
 from rtseg.archive.drive import DriveOptions
 
-OPTIONS = DriveOptions(model="road-fast", clips=False)
-COMMAND = ("--model", "road-fast", "--no-clips", "--jobs", "1", "--resume", "--quiet")
+CODEC = "h264:preset=ultrafast"  # which makes the same bytes of the same pictures
+OPTIONS = DriveOptions(model="road-fast", clips=False, codec=CODEC)
+COMMAND = ("--model", "road-fast", "--codec", CODEC, "--no-clips", "--jobs", "1", "--resume", "--quiet")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

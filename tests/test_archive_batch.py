@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archives import PATTERN, archive, contents, dies, hangs
+from archives import PATTERN, REPEATED, archive, contents, dies, hangs
 from commands import RTSEG, Rtseg, runner
 
 from rtseg.api import run
@@ -27,7 +27,7 @@ from rtseg.archive.workers import LocalWorkers
 from rtseg.config import parse_config
 from rtseg.errors import ConfigError
 
-BLURRED = RunChoice(options={"model": "portrait-fast", "background": "blur"})
+BLURRED = RunChoice(options={"model": "portrait-fast", "background": "blur"}, codec=REPEATED)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_a_batch_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(tmp_path:
     """benchmarks/archive.py does so with 50 files and 20 kills."""
     folder, whole, out = archive(tmp_path / "in", 6), tmp_path / "whole", tmp_path / "out"
     batch(str(folder), whole, BLURRED)
-    command = [*RTSEG, "batch", str(folder), "-o", str(out), "--resume", "--jobs", "1", "-q"]
+    command = [*RTSEG, "batch", str(folder), "-o", str(out), "--resume", "--jobs", "1", "-q", "--codec", REPEATED]
     command += ["--as", "run", "--model", "portrait-fast", "--background", "blur"]
     for kills in range(3):
         with subprocess.Popen(command) as run:
@@ -186,7 +186,21 @@ def test_every_frame_reaches_the_broker_though_the_batch_is_killed(tmp_path: Pat
     host = confluent.Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "none"})
     (broker,) = host.list_topics(timeout=10).brokers.values()
     servers = f"{broker.host}:{broker.port}"
-    command = [*RTSEG, "batch", str(folder), "-o", str(out), "--resume", "--jobs", "1", "-q", "--model", "road-fast"]
+    command = [
+        *RTSEG,
+        "batch",
+        str(folder),
+        "-o",
+        str(out),
+        "--resume",
+        "--jobs",
+        "1",
+        "-q",
+        "--model",
+        "road-fast",
+        "--codec",
+        REPEATED,
+    ]
     command += ["--kafka", servers]
     for kills in range(3):
         with subprocess.Popen(command) as child:
@@ -259,7 +273,7 @@ def test_a_name_that_is_no_text_is_a_file_like_others(tmp_path: Path) -> None:
     name = os.fsdecode(b"\xff\n.mp4")
     (folder / "000.mp4").rename(folder / name)
     for resume in (False, True):
-        made = batch(str(folder), out, DriveOptions(model="road-fast"), resume=resume)
+        made = batch(str(folder), out, DriveOptions(model="road-fast", codec=REPEATED), resume=resume)
         assert (made.files[name].status, made.skipped) == ("done", int(resume))
     assert json.loads((out / "batch.json").read_text())["files"][0]["file"] == "\ufffd\n.mp4"
     assert (out / name / "frames.jsonl").is_file()
@@ -267,7 +281,7 @@ def test_a_name_that_is_no_text_is_a_file_like_others(tmp_path: Path) -> None:
 
 def test_a_signal_ends_it_with_its_code(tmp_path: Path) -> None:
     folder, out = archive(tmp_path / "in", 12), tmp_path / "out"
-    command = [*RTSEG, "batch", str(folder), "-o", str(out), "--model", "road-fast", "--quiet"]
+    command = [*RTSEG, "batch", str(folder), "-o", str(out), "--model", "road-fast", "--quiet", "--codec", REPEATED]
     with subprocess.Popen(command, start_new_session=True) as child:
         try:
             wait_for(lambda: journal_size(out) > 3)

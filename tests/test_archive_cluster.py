@@ -7,7 +7,7 @@ from pathlib import Path
 
 import archives
 import pytest
-from archives import archive, contents, lasts
+from archives import REPEATED, archive, contents, lasts
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'rtseg[ray]'")
 
@@ -19,7 +19,7 @@ from rtseg.archive.tasks import RunChoice  # noqa: E402
 from rtseg.errors import ConfigError  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
-BLURRED = RunChoice(options={"model": "portrait-fast", "background": "blur"})
+BLURRED = RunChoice(options={"model": "portrait-fast", "background": "blur"}, codec=REPEATED)
 SMALL = {"object_store_memory": 80 * 1024 * 1024}
 
 

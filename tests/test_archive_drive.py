@@ -9,7 +9,7 @@ from typing import Any
 
 import av
 import pytest
-from archives import PATTERN, Watcher, contents
+from archives import PATTERN, REPEATED, Watcher, contents
 from commands import Rtseg, runner
 
 from rtseg import registry
@@ -19,7 +19,7 @@ from rtseg.errors import ConfigError, ModelNotFound, SourceNotFound, SourceUnrea
 from rtseg.registry import Entry
 from rtseg.sinks.clips import Clip
 
-PLAIN = DriveOptions(analyzers=())
+PLAIN = DriveOptions(analyzers=(), codec=REPEATED)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> DriveOptions:
 
     for module in ("rtseg.registry", "rtseg.config"):
         monkeypatch.setattr(f"{module}.entries", entries)
-    return DriveOptions(analyzers=("watcher",), lead=0.1, tail=0.1)
+    return DriveOptions(analyzers=("watcher",), codec=REPEATED, lead=0.1, tail=0.1)
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
