@@ -41,7 +41,7 @@ def run_all(files: Sequence[Path], *, seconds: float | None, limit: float, jobs:
 
 
 def run_one(file: Path, folder: Path, *, seconds: float | None, limit: float) -> Result:
-    """Run `rtseg run` on one file in a child that may use `limit` seconds and six gigabytes of addresses."""
+    """Run `rtseg run` on one file in a child that may use `limit` seconds and six gigabytes of addresses more than its parent has."""
     folder.mkdir()
     started = time.monotonic()
     child = os.fork()
@@ -62,10 +62,16 @@ def run_one(file: Path, folder: Path, *, seconds: float | None, limit: float) ->
     return result
 
 
+def held_addresses() -> int:
+    """Bytes of addresses that this process has: a forked child begins with what its parent imported."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
 def _child(file: Path, folder: Path, seconds: float | None) -> NoReturn:
     code = 70
     try:
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        limit = held_addresses() + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         for number, name in ((0, os.devnull), (1, folder / "stdout"), (2, folder / "stderr")):
             os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), number)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import pytest
+from corpus import held_addresses
 
 from rtseg.errors import RtsegError
 from rtseg.sources.images import SUFFIXES, ImageFiles
@@ -59,7 +60,8 @@ def open_and_read(path: Path) -> tuple[str, int, dict[str, int]]:
 def child(files: Sequence[Path], pipe: int) -> NoReturn:
     """Reads files one after the other and says so before and after each."""
     try:
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        limit = held_addresses() + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         for path in files:
             signal.alarm(SECONDS)  # kills: a hang is in FFmpeg, where Python's handlers do not run
