@@ -41,7 +41,7 @@ def run_all(files: Sequence[Path], *, seconds: float | None, limit: float, jobs:
 
 
 def run_one(file: Path, folder: Path, *, seconds: float | None, limit: float) -> Result:
-    """Run `rtseg run` on one file in a child that may use `limit` seconds and six gigabytes of addresses more than its parent has."""
+    """Run `rtseg run` on one file in a child that may use `limit` seconds and six gigabytes of addresses of its own."""
     folder.mkdir()
     started = time.monotonic()
     child = os.fork()
