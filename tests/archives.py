@@ -74,14 +74,19 @@ def hangs(task: Task, _: object = None) -> Result:
 
 
 def lasts(task: Task) -> Result:
-    """Work that lasts longer than a node takes to be killed, and says on which node of a cluster it is."""
+    """Work that waits for a node to be killed, and says on which node of a cluster it is."""
     import ray
 
     starts = task.folder.parent.parent / "starts"
     starts.mkdir(exist_ok=True)
     mark = starts / f"{task.folder.name} {ray.get_runtime_context().get_node_id()}"
     mark.write_text("begun")
-    time.sleep(3.0)
+    node, go = ray.get_runtime_context().get_node_id(), starts.parent / "go"
+    for _ in range(600):  # all but the first of a node wait until the test has killed another, half a minute at most
+        first = len(list(starts.glob(f"* {node}"))) == 1
+        if first or (go.exists() and go.read_text() != node):
+            break
+        time.sleep(0.05)
     result = work(task)
     mark.write_text("ended")
     return result
