@@ -120,8 +120,7 @@ def test_streams_are_changed_and_watched_where_they_are(cluster: Cluster, tmp_pa
     for unknown in (cluster.options, cluster.remove, cluster.watch):
         with pytest.raises(KeyError):
             unknown("two")
-    until(lambda: ray.available_resources().get("CPU", 0) >= 1)
-    with pytest.raises(SourceNotFound):
+    with pytest.raises(SourceNotFound):  # and not Overloaded: the core of "two" is free, as soon as Ray knows it
         cluster.add(pattern("three", tmp_path / "x", source=str(tmp_path / "missing.mp4")))
     assert list(cluster.list()) == ["one"]
 

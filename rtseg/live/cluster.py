@@ -35,6 +35,8 @@ _START, _ANSWER, _END = 60.0, 20.0, 10.0
 """Seconds that an actor may take to begin, to answer, and to end."""
 _LOOK, _PATIENCE, _STRIKES = 0.5, 1.0, 4
 """Seconds between two looks, and for one of them; after so many without an answer the stream begins elsewhere."""
+_SETTLED = 5.0
+"""Seconds that Ray may take to give back the cores of a stream that has ended, and to count those of a cluster."""
 _WATCHED = 3.0
 """Seconds after the last question for a picture until a stream is no longer watched."""
 
@@ -273,7 +275,7 @@ class _FarWatch:
 
 
 def _begin(options: StreamOptions, cores: float) -> tuple[Any, StreamStatus]:
-    if (free := ray.available_resources().get("CPU", 0.0)) < cores:
+    if (free := _free(cores)) < cores:
         raise Overloaded(f"stream {options.name!r} needs {cores:g} cores: the cluster has {free:g} left; add a node")
     actor = ray.remote(Worker).options(num_cpus=cores, max_concurrency=32, max_restarts=0).remote()
     try:
@@ -285,6 +287,14 @@ def _begin(options: StreamOptions, cores: float) -> tuple[Any, StreamStatus]:
                 f"no node began stream {options.name!r} within {_START:g} s: it needs {cores:g} cores on one"
             ) from error
         raise
+
+
+def _free(cores: float) -> float:
+    """How many cores the cluster has left; waits a while for those of a stream that has just ended to be given back."""
+    end = time.monotonic() + _SETTLED
+    while (free := float(ray.available_resources().get("CPU", 0.0))) < cores and time.monotonic() < end:
+        time.sleep(0.1)
+    return free
 
 
 def _ask(question: Any, *, seconds: float = _ANSWER) -> Any:
