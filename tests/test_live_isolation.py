@@ -166,7 +166,7 @@ def test_a_fault_of_one_stream_is_not_seen_in_another(
     assert len(common) > 0.6 * RATE * SECONDS
     assert {index: pictures[index] for index in common} == {index: alone[index] for index in common}
     assert max(later - earlier for earlier, later in itertools.pairwise(times)) < 0.5
-    assert good.status().state == "live"
+    assert good.status().state in ("live", "idle")  # by now nobody looks on
     assert good.status().error is None
     RELEASED.set()
 
