@@ -27,6 +27,7 @@ from rtseg.config import (
     CameraSource,
     Config,
     DicomSource,
+    EdgesFilter,
     EffectOptions,
     FilterOptions,
     HudEffect,
@@ -52,7 +53,14 @@ from rtseg.config import (
     VirtualCameraSink,
     WindowSink,
 )
-from rtseg.engines import build_detector, build_fused, build_segmenter, takes_device_frames, with_prompts
+from rtseg.engines import (
+    build_detector,
+    build_fused,
+    build_refiner,
+    build_segmenter,
+    takes_device_frames,
+    with_prompts,
+)
 from rtseg.errors import ConfigError, SourceUnreadable
 from rtseg.filters.cut import Cut
 from rtseg.fused_pipeline import FusedPipeline
@@ -62,7 +70,7 @@ from rtseg.registry import Kind
 from rtseg.runner import Policy, run
 from rtseg.segmenters import BoundEngine
 from rtseg.stats import Stats
-from rtseg.types import Analyzer, Colour, Effect, Frame, Picture, Sink, Size, Source
+from rtseg.types import Analyzer, Colour, Effect, Filter, Frame, Picture, Sink, Size, Source
 
 if TYPE_CHECKING:
     from rtseg.inference.scheduler import StreamEngine
@@ -178,7 +186,7 @@ def build_pipeline(
     return Pipeline(
         build_segmenter(config.model, card, engine=engine, alone=alone),
         filters=[
-            *(_make("filter", f) for f in filters),
+            *(build_filter(f, config.model, card) for f in filters),
             *([Cut(threshold=shares[0], mask_threshold=shares[1])] if cut else ()),
         ],
         analyzers=[build_analyzer(a) for a in config.analyzers],
@@ -186,6 +194,12 @@ def build_pipeline(
         adaptive=Adaptive() if config.model.adaptive else None,
         hold=(0 if alone or _is_live(config.source) else 5) if hold is None else hold,
     )
+
+
+def build_filter(options: FilterOptions, model: ModelOptions, card: Card) -> Filter:
+    """A filter; that of edges gets the network that the model's card names for them."""
+    edges = {"engine": build_refiner(model, card)} if isinstance(options, EdgesFilter) else {}
+    return _make("filter", options, **edges)  # type: ignore[no-any-return]
 
 
 def build_analyzer(options: AnalyzerOptions) -> Analyzer:

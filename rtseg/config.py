@@ -20,6 +20,7 @@ from rtseg.sections import (
     BackgroundEffect,
     CameraSource,
     DicomSource,
+    EdgesFilter,
     GpsAnalyzer,
     HudEffect,
     ImageSink,
@@ -61,6 +62,7 @@ __all__ = [
     "CameraSource",
     "Config",
     "DicomSource",
+    "EdgesFilter",
     "EffectOptions",
     "FilterOptions",
     "GpsAnalyzer",
@@ -137,7 +139,11 @@ SourceOptions: TypeAlias = Annotated[
     _tag("source"),
 ]
 FilterOptions: TypeAlias = Annotated[
-    Annotated[SmoothFilter, Tag("smooth")] | Annotated[RefineFilter, Tag("refine")] | _Plugin, _tag("filter")
+    Annotated[SmoothFilter, Tag("smooth")]
+    | Annotated[RefineFilter, Tag("refine")]
+    | Annotated[EdgesFilter, Tag("edges")]
+    | _Plugin,
+    _tag("filter"),
 ]
 AnalyzerOptions: TypeAlias = Annotated[
     Annotated[MeasureAnalyzer, Tag("measure")]
@@ -247,6 +253,7 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("analyzer", "obstacles"): ObstaclesAnalyzer,
     ("filter", "smooth"): SmoothFilter,
     ("filter", "refine"): RefineFilter,
+    ("filter", "edges"): EdgesFilter,
     ("effect", "background"): BackgroundEffect,
     ("effect", "overlay"): OverlayEffect,
     ("effect", "outline"): OutlineEffect,

@@ -189,6 +189,12 @@ class RefineFilter(Section):
     type: Literal["refine"] = "refine"
 
 
+class EdgesFilter(Section):
+    """A matte redrawn by the small network that its model's card names."""
+
+    type: Literal["edges"] = "edges"
+
+
 class MeasureAnalyzer(Section):
     """Counts and areas of what was found; spacing: width and height of a pixel in mm, where no header says it."""
 
