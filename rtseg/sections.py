@@ -240,11 +240,17 @@ class ObstaclesAnalyzer(Section):
 
 
 class BackgroundEffect(Section):
-    """What is painted over all but the regions: blur, blur:N, a picture, a video, #rrggbb or transparent."""
+    """What is painted over all but the regions: blur, bokeh, a picture, a video, #rrggbb or transparent; and how the
+    subject is set before it (`rtseg.effects.edges`), widths in percent of the height."""  # fmt: skip
 
     type: Literal["background"] = "background"
     paint: str
     regions: tuple[str, ...] | None = None
+    decontaminate: bool | None = None
+    feather: Annotated[float, Field(ge=-10, le=10)] | None = None
+    light_wrap: Share | None = None
+    light_wrap_width: Annotated[float, Field(ge=0.5, le=20)] | None = None
+    shadow: Share | None = None
 
 
 class OverlayEffect(Section):
