@@ -157,16 +157,16 @@ def test_light_falls_on_the_rim_as_bright_as_what_is_behind() -> None:
     b = 255 - matte()
     inside = resize(b, (320, 180)) == 0
     assert not rim[b == 255].any()
-    assert rim[90, 112:122].max() > 50
+    assert rim[90, 112:122].max() > 25
     assert rim[90, 160] == 0
-    assert rim[inside].max() < 0.8 * 255
+    assert rim[inside].max() < 0.4 * 255
 
 
 @pytest.mark.parametrize("full_range", [False, True])
 def test_white_is_white_in_every_range(full_range: bool) -> None:
     on = Frame(planes("420", 1), Colour(full_range=full_range))
     rim = layers_of(Solid((255, 255, 255)), on, light_wrap=1.0)[1]
-    near = np.minimum(255.0, 2.0 * soften(alpha_of(layers_of(GREEN)[0]), 2.7))
+    near = soften(alpha_of(layers_of(GREEN)[0]), 2.7).astype(np.float64)
     expected = near * (255.0 - alpha_of(layers_of(GREEN)[0])) / 255
     assert np.abs(alpha_of(rim) - expected).max() <= 2
 

@@ -104,7 +104,7 @@ class Edging:
     def _rim(self, background: U8, light: U8, frame: Frame) -> U8:
         """How much light falls where: most at the edge, none inside, and as much as there is behind."""
         height, width = background.shape
-        near = cv2.convertScaleAbs(soften(background, self._edges.light_wrap_width / 200 * height), alpha=2.0)
+        near = soften(background, self._edges.light_wrap_width / 200 * height)  # a half at the edge
         rim = cv2.multiply(near, cv2.bitwise_not(background), scale=1 / 255)
         black, white = (0.0, 255.0) if frame.colour.full_range else (16.0, 235.0)
         gain = self._edges.light_wrap / (white - black)
