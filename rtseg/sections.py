@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from rtseg.cards import Share, Task
+from rtseg.edge_options import EdgeOptions
 from rtseg.families import QUERY_OPTIONS
 from rtseg.store import clean_path
 
@@ -239,18 +240,12 @@ class ObstaclesAnalyzer(Section):
     keep: NonNegative | None = None
 
 
-class BackgroundEffect(Section):
-    """What is painted over all but the regions: blur, bokeh, a picture, a video, #rrggbb or transparent; and how the
-    subject is set before it (`rtseg.effects.edges`), widths in percent of the height."""  # fmt: skip
+class BackgroundEffect(EdgeOptions, Section):
+    """What is painted over all but the regions: blur, bokeh, a picture, a video, #rrggbb or transparent."""
 
     type: Literal["background"] = "background"
     paint: str
     regions: tuple[str, ...] | None = None
-    decontaminate: bool | None = None
-    feather: Annotated[float, Field(ge=-10, le=10)] | None = None
-    light_wrap: Share | None = None
-    light_wrap_width: Annotated[float, Field(ge=0.5, le=20)] | None = None
-    shadow: Share | None = None
 
 
 class OverlayEffect(Section):
