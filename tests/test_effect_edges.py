@@ -130,6 +130,17 @@ def test_the_feather_is_in_percent_of_the_height(width: float) -> None:
     assert (alpha_of(soft).mean() < alpha_of(plain).mean()) == (width > 0)
 
 
+def test_what_a_feather_adds_is_of_the_subjects_colour() -> None:
+    inside = enlarge(matte(), (640, 360)) / 255.0
+    luma = np.rint(60 + 60 * inside).astype(np.uint8)
+    grey = np.full((180, 320), 128, np.uint8)
+    on = Frame((luma, grey, grey), Colour())
+    out = Compositor()(on, layers_of(Solid((255, 255, 255)), on, feather=1.0, decontaminate=True)[:1]).planes[0]
+    alpha = enlarge(feather(matte(), 1.8), (640, 360))
+    assert np.abs(out[alpha > 20].astype(int) - 120).max() <= 10  # of 60
+    assert np.abs(luma[alpha > 20].astype(int) - 120).max() > 50
+
+
 def test_nobody_is_shown_by_a_feather() -> None:
     nobody = regions(np.zeros((180, 320), np.uint8))
     for options in EVERY:

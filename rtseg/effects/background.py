@@ -87,14 +87,15 @@ class Background:
     ) -> Sequence[Layer]:
         """One layer, its alpha at the mask's resolution, among those of `Edges`; none where the kept regions fill the
         frame."""  # fmt: skip
-        alpha = self._alpha(segmentation)
+        found = self._alpha(segmentation)
+        alpha = found if self._edging is None else self._edging.matte(found)
         # A backdrop is asked even for a frame that shows none of it, so that its clock goes on.
         paint = self.painted(frame)
         if not alpha.any():
             return ()
         if self._edging is None:
             return (Layer(alpha, paint),)
-        below, above = self._edging.below(frame, alpha), self._edging.above(frame, alpha, paint)
+        below, above = self._edging.below(frame, found, alpha), self._edging.above(frame, alpha, paint)
         return (*below, Layer(alpha, paint), *above)
 
     def graph_layers(self, card: Card) -> Sequence[GraphLayer]:
@@ -136,8 +137,7 @@ class Background:
             return np.full(shape_of(segmentation), 255, np.uint8)
         for mask in masks:
             union = np.maximum(union, mask)
-        alpha = as_u8(cv2.LUT(union, _BACKGROUND_OF))
-        return alpha if self._edging is None else self._edging.matte(alpha)
+        return as_u8(cv2.LUT(union, _BACKGROUND_OF))
 
     def _kept_names(self, names: tuple[str, ...], *, soft: bool) -> tuple[str, ...]:
         if self._regions is not None:

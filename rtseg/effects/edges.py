@@ -73,14 +73,15 @@ class Edging:
         """The background's alpha, uint8 hxw, with the subject's edge as soft as it is to be."""
         return feather(background, -self._edges.feather / 100 * background.shape[0])
 
-    def below(self, frame: Frame, background: U8) -> list[Layer]:
-        """Layers for under the background, whose alpha is given."""
+    def below(self, frame: Frame, found: U8, background: U8) -> list[Layer]:
+        """Layers for under the background; found: its alpha before `matte`, which knows what pixels are made of."""
         if not self._edges.decontaminate:
             return []
         half = (frame.size.width // 2, frame.size.height // 2)
         even = frame.size == (2 * half[0], 2 * half[1])
         luma = frame.luma(half) if even else frame.planes[0]  # networks and filters had it made
-        paint, alpha = foreground((luma, *frame.planes[1:]), as_u8(cv2.bitwise_not(background)))
+        subject, shown = (as_u8(cv2.bitwise_not(alpha)) for alpha in (found, background))
+        paint, alpha = foreground((luma, *frame.planes[1:]), subject, shown)
         return [Layer(alpha, Tints(paint))]
 
     def above(self, frame: Frame, background: U8, paint: Paint) -> list[Layer]:
