@@ -80,7 +80,8 @@ class Edging:
         half = (frame.size.width // 2, frame.size.height // 2)
         even = frame.size == (2 * half[0], 2 * half[1])
         luma = frame.luma(half) if even else frame.planes[0]  # networks and filters had it made
-        subject, shown = (as_u8(cv2.bitwise_not(alpha)) for alpha in (found, background))
+        subject = as_u8(cv2.bitwise_not(found))
+        shown = subject if found is background else as_u8(cv2.bitwise_not(background))
         paint, alpha = foreground((luma, *frame.planes[1:]), subject, shown)
         return [Layer(alpha, Tints(paint))]
 
