@@ -15,6 +15,7 @@ from rtseg.ops import kernels
 from rtseg.ops.arrays import U8, Scratch, as_u8
 from rtseg.ops.blend import Blender
 from rtseg.ops.blur import blur_covered, reduction
+from rtseg.ops.bokeh import bokeh_covered, small_radius
 from rtseg.ops.colour import rgb_to_yuv
 from rtseg.ops.resize import enlarge, resize
 from rtseg.types import Blur, Box, Clear, Frame, Keep, Layer, Picture, Solid, Tints
@@ -199,9 +200,18 @@ def _blurred(frame: Frame, base: Planes, weight: U8, paint: Blur) -> Planes:
     shape = base[0].shape
     sigma = paint.strength / 100 * shape[0]
     half = (frame.size.width // 2, frame.size.height // 2)
-    if base is frame.planes and reduction(sigma)[0] > 1 and frame.size == (2 * half[0], 2 * half[1]):
+    scale = reduction(sigma)[0] if paint.lens == "gaussian" else small_radius(sigma)[1]
+    if base is frame.planes and scale > 1 and frame.size == (2 * half[0], 2 * half[1]):
         base = (frame.luma(half), *base[1:])  # networks and filters had it made
-    return blur_covered(base, weight, sigma, shape=shape)
+    if paint.lens == "gaussian":
+        return blur_covered(base, weight, sigma, shape=shape)
+    planes = bokeh_covered(base, weight, sigma, depth=paint.lens == "depth", shape=shape)
+    # A whole ratio of up to 16 is enlarged several times as fast as others, and the way there is short.
+    step = math.gcd(16, math.gcd(*frame.size))
+    if scale <= step or step < 4:
+        return planes
+    y, u, v = (enlarge(plane, (frame.size.width // step, frame.size.height // step)) for plane in planes)
+    return y, u, v
 
 
 def _widened(span: tuple[int, int], mask: int, luma: int, chroma: int, word: int) -> tuple[slice, slice, slice]:

@@ -330,6 +330,8 @@ def _layer(
             ]
         case Keep():
             over = frame
+        case Blur(lens="disc" | "depth"):
+            raise ModelRejected("a blur like a lens's cannot be fused: take the Gaussian one, or run unfused")
         case Blur():
             planes = [base[0], *(graph.channel(base[1], index) for index in range(2))]
             sigma = layer.paint.strength / 100 * base[0].size[1]

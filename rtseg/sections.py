@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from rtseg.cards import Share, Task
+from rtseg.edge_options import EdgeOptions
 from rtseg.families import QUERY_OPTIONS
 from rtseg.store import clean_path
 
@@ -245,8 +246,8 @@ class ObstaclesAnalyzer(Section):
     keep: NonNegative | None = None
 
 
-class BackgroundEffect(Section):
-    """What is painted over all but the regions: blur, blur:N, a picture, a video, #rrggbb or transparent."""
+class BackgroundEffect(EdgeOptions, Section):
+    """What is painted over all but the regions: blur, bokeh, a picture, a video, #rrggbb or transparent."""
 
     type: Literal["background"] = "background"
     paint: str

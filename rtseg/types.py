@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -103,9 +103,12 @@ class Blur:
     """Paint from the frame itself, blurred; strength is the Gaussian sigma in percent of the frame's height.
 
     Only what the layer covers is blurred together: what it leaves alone (the person) does not smear into it.
+    lens: "disc" for a lens's discs, as wide as that Gaussian, in which bright spots stay bright; "depth" for the same
+    with a floor that is sharper near the feet of what is left alone (`rtseg.ops.bokeh`).
     """
 
     strength: float = 2.5
+    lens: Literal["gaussian", "disc", "depth"] = "gaussian"
 
 
 @dataclass(frozen=True, slots=True)

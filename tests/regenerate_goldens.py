@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import drive_scenes
@@ -146,9 +147,12 @@ def drive(theme: ThemeName, *, calm: bool = False) -> Frame:
     return Compositor()(frame, Hud(theme=theme)(frame, masks, drive_scenes.observations(scene)))
 
 
+EDGE: dict[str, Any] = {"decontaminate": True, "feather": 0.5, "light_wrap": 0.5, "shadow": 0.5}
 SCENES: Mapping[str, Callable[[], Frame]] = {
     "blur": lambda: composed(room(), matte(), Background(Blur())),
+    "bokeh": lambda: composed(room(), matte(), Background(Blur(lens="disc"))),
     "picture": lambda: composed(room(), matte(), Background(Picture(hills()))),
+    "edge": lambda: composed(room(), matte(), Background(Picture(hills()), **EDGE)),
     "colour": lambda: composed(room(), matte(), Background(Solid((0, 177, 64)))),
     "transparent": lambda: composed(room(), matte(), Background(Clear())),
     "outline": lambda: composed(room(), matte(), Outline(rgb=(255, 210, 60), width=1.5)),

@@ -36,7 +36,7 @@ LAYERS: list[set[str]] = [
     {"fused_device"},
     {"fused_pipeline"},
     {"runner"},
-    {"registry"},
+    {"registry", "edge_options"},
     {"sections"},
     {"config"},
     {"engines"},

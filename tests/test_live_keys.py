@@ -42,3 +42,9 @@ def test_q_ends_and_every_other_key_leaves_the_room_hidden() -> None:
     for key in string.printable.replace("q", ""):
         assert after(key, scene, first="blur").hides
     assert set("".join(HELP).replace("space", " ").replace(" ", "")) <= set("fmb+-q")
+
+
+def test_a_lens_stays_a_lens() -> None:
+    assert after("+", Scene(background="bokeh")).background == "bokeh:3.1"
+    assert after("-", Scene(background="bokeh-depth:4")).background == "bokeh-depth:3.2"
+    assert after("+", Scene(background="#00b140")).background == "blur:3.1"

@@ -18,7 +18,8 @@ Input: TypeAlias = Annotated[
 Background: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        help="What is behind the person: blur, blur:N (0.5 to 10), a picture, a video, #rrggbb, transparent or none.",
+        help="What is behind the person: blur, blur:N (0.5 to 10), bokeh, bokeh:N, bokeh-depth, a picture, a video, "
+        "#rrggbb, transparent or none.",
         metavar="WHAT",
     ),
 ]

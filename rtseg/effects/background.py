@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from rtseg.cards import Card
+from rtseg.effects.edges import Edges, Edging
 from rtseg.effects.selection import check_names, select
 from rtseg.errors import ConfigError, SourceError, SourceUnreadable
 from rtseg.ops.arrays import U8, as_u8
@@ -57,10 +58,25 @@ class Background:
     the frames; or a callable that gives the paint for a frame. regions: names whose union is kept; default: all
     regions of a `Regions` result, and the class "person" of the others. Raises ConfigError at the first frame
     for a name that the model does not have.
+
+    decontaminate, feather, light_wrap, light_wrap_width, shadow: as in `rtseg.effects.edges.Edges`.
     """
 
-    def __init__(self, paint: Blur | Solid | Clear | Picture | Backdrop, *, regions: Sequence[str] | None = None):
+    def __init__(
+        self,
+        paint: Blur | Solid | Clear | Picture | Backdrop,
+        *,
+        regions: Sequence[str] | None = None,
+        decontaminate: bool = False,
+        feather: float = 0.0,
+        light_wrap: float = 0.0,
+        light_wrap_width: float = 3.0,
+        shadow: float = 0.0,
+    ):
         self._paint = paint
+        self._edges = Edges(decontaminate, feather, light_wrap, light_wrap_width, shadow)
+        self._edges.suit(paint)
+        self._edging = Edging(self._edges) if self._edges != Edges(light_wrap_width=light_wrap_width) else None
         self._regions = None if regions is None else tuple(regions)
         self._checked: tuple[str, ...] | None = None
         self._kept: tuple[str, ...] = ()
@@ -69,15 +85,29 @@ class Background:
     def __call__(
         self, frame: Frame, segmentation: Segmentation, _observations: Sequence[Observation], /
     ) -> Sequence[Layer]:
-        """One layer, its alpha at the mask's resolution; none where the kept regions fill the frame."""
-        alpha = self._alpha(segmentation)
+        """One layer, its alpha at the mask's resolution, among those of `Edges`; none where the kept regions fill the
+        frame."""  # fmt: skip
+        found = self._alpha(segmentation)
+        alpha = found if self._edging is None else self._edging.matte(found)
         # A backdrop is asked even for a frame that shows none of it, so that its clock goes on.
         paint = self.painted(frame)
-        return (Layer(alpha, paint),) if alpha.any() else ()
+        if not alpha.any():
+            return ()
+        if self._edging is None:
+            return (Layer(alpha, paint),)
+        below, above = self._edging.below(frame, found, alpha), self._edging.above(frame, alpha, paint)
+        return (*below, Layer(alpha, paint), *above)
 
     def graph_layers(self, card: Card) -> Sequence[GraphLayer]:
-        """The same layer for a fused graph of that model; ConfigError for `Clear`, which no graph paints."""
+        """The same layer for a fused graph of that model; ConfigError for `Clear`, a lens's blur and `Edges`, which no
+        graph paints."""  # fmt: skip
+        if self._edging is not None:
+            raise ConfigError(
+                "decontaminate, feather, light_wrap and shadow cannot be fused: leave them out, or run unfused"
+            )
         match self._paint:
+            case Blur(lens="disc" | "depth"):
+                raise ConfigError("bokeh cannot be fused: use blur, or run it unfused")
             case Clear():
                 raise ConfigError("a transparent background cannot be fused: run it unfused")
             case Blur() | Solid():
@@ -234,16 +264,20 @@ BackgroundSpec: TypeAlias = Blur | Solid | Clear | BackgroundFile | None
 
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
 _SIGMAS = (0.5, 10.0)
-_FORMS = "blur, blur:N (N 0.5 to 10), a picture's or video's path, #rrggbb, a colour's name, transparent, none"
+_LENSES: dict[str, Literal["gaussian", "disc", "depth"]] = {"blur": "gaussian", "bokeh": "disc", "bokeh-depth": "depth"}
+_FORMS = (
+    "blur, blur:N (N 0.5 to 10), bokeh, bokeh:N, bokeh-depth, bokeh-depth:N, a picture's or video's path, #rrggbb, "
+    "a colour's name, transparent, none"
+)
 
 
 def parse_background(text: str) -> BackgroundSpec:
     """What the command line's `--background` means: a paint, a file yet to be opened, or None for no effect.
 
-    `blur` and `blur:N` (Gaussian sigma in percent of the frame's height, 0.5..10, default 2.5), `#rrggbb` or one of
-    `rtseg.ops.palette.NAMED`, `transparent`, `none`; anything with a dot or a slash is a path, a picture by its
-    suffix, else a video. Pure: nothing is opened, whoever opens the file reports that it is missing.
-    Raises ConfigError.
+    `blur` and `blur:N` (Gaussian sigma in percent of the frame's height, 0.5..10, default 2.5), `bokeh`, `bokeh:N`,
+    `bokeh-depth` and `bokeh-depth:N` (the same by a lens, as `Blur.lens` says), `#rrggbb` or one of
+    `rtseg.ops.palette.NAMED`, `transparent`, `none`; anything with a dot or a slash is a path, a picture by its suffix,
+    else a video. Pure: nothing is opened, whoever opens the file reports that it is missing. Raises ConfigError.
     """
     text = text.strip()
     word, _, value = text.partition(":")
@@ -252,8 +286,9 @@ def parse_background(text: str) -> BackgroundSpec:
             return None
         case "transparent" if not value:
             return Clear()
-        case "blur":
-            return Blur() if text.lower() == "blur" else Blur(_sigma(value))
+        case "blur" | "bokeh" | "bokeh-depth":
+            lens = _LENSES[word.lower()]
+            return Blur(_sigma(value), lens) if ":" in text else Blur(lens=lens)
     if text.startswith("#") or text.lower() in NAMED:
         try:
             return Solid(parse_rgb(text))

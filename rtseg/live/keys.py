@@ -39,13 +39,19 @@ def pressed(key: str, scene: Scene, *, first: str | None = None) -> dict[str, An
             now = "blur" if (scene.background or "").startswith("blur") and "blur" in kept else scene.background
             return {"background": kept[(kept.index(now) + 1) % len(kept) if now in kept else 0]}
         case "+" | "=":
-            return {"background": f"blur:{min(_strength(scene) * _STEP, _STRONGEST):.2g}"}
+            return {"background": f"{_blur(scene)}:{min(_strength(scene) * _STEP, _STRONGEST):.2g}"}
         case "-":
-            return {"background": f"blur:{max(_strength(scene) / _STEP, _WEAKEST):.2g}"}
+            return {"background": f"{_blur(scene)}:{max(_strength(scene) / _STEP, _WEAKEST):.2g}"}
         case _:
             return {}
 
 
+def _blur(scene: Scene) -> str:
+    """The kind of blur that there is, the usual one where there is none."""
+    kind = (scene.background or "").partition(":")[0]
+    return kind if kind in ("bokeh", "bokeh-depth") else "blur"
+
+
 def _strength(scene: Scene) -> float:
     kind, _, strength = (scene.background or "").partition(":")
-    return float(strength) if kind == "blur" and strength else _USUAL
+    return float(strength) if kind == _blur(scene) and strength else _USUAL

@@ -8,12 +8,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from rtseg.build import build_effect
-from rtseg.cards import Card
+from rtseg.cards import Card, Share
+from rtseg.config import BackgroundEffect, EffectOptions
+from rtseg.edge_options import Feather
 from rtseg.effects.background import parse_background
 from rtseg.errors import ConfigError
 from rtseg.options import configure
 from rtseg.sections import Section
-from rtseg.types import Clear, Effect
+from rtseg.types import Blur, Clear, Effect
 
 
 class Scene(Section):
@@ -22,6 +24,7 @@ class Scene(Section):
     background: as `rtseg run --background`: "blur", "blur:4", "#0b6623", a picture, a video; None shows the room.
     overlay: as `--overlay`: "all", "road" or names joined by commas. mirror: left and right exchanged, as people know
     themselves. frozen: the last picture stands. slate: nobody is shown, only a plain card that says so.
+    decontaminate, feather, light_wrap, shadow: as of the effect `background`, where there is one.
     """
 
     background: str | None = None
@@ -29,6 +32,10 @@ class Scene(Section):
     mirror: bool = False
     frozen: bool = False
     slate: bool = False
+    decontaminate: bool = False
+    feather: Feather = 0.0
+    light_wrap: Share = 0.0
+    shadow: Share = 0.0
 
     @property
     def hides(self) -> bool:
@@ -61,4 +68,13 @@ def scene_effects(scene: Scene, card: Card) -> tuple[Effect, ...]:
             case Clear():
                 raise ConfigError("a stream has no transparency, its viewers would see the room: use a colour")
     options = configure(model=card.name, background=scene.background, overlay=scene.overlay).effects or ()
-    return tuple(build_effect(effect, card) for effect in options)
+    return tuple(build_effect(_edged(effect, scene), card) for effect in options)
+
+
+def _edged(effect: EffectOptions, scene: Scene) -> EffectOptions:
+    if not isinstance(effect, BackgroundEffect):
+        return effect
+    names = ["decontaminate", "feather", "shadow"]
+    if not isinstance(parse_background(effect.paint), Blur):  # a scene's background changes, and blur has no new light
+        names.append("light_wrap")
+    return effect.model_copy(update={name: value for name in names if (value := getattr(scene, name))})

@@ -7,11 +7,14 @@ import math
 import cv2
 import numpy as np
 
-from rtseg.ops.arrays import U8, as_u8
+from rtseg.ops.arrays import F32, U8, as_f32, as_u8
 from rtseg.ops.resize import enlarge, resize
 
 _FINEST_SIGMA = 1.5
 """In pixels of the reduced planes: below it, bilinear enlarging would show their grid."""
+_FASTEST = 16
+"""Compiled loops enlarge by up to that at no cost, and by more slowly: some more taps cost less, up to this sigma."""
+_WIDEST_SIGMA = 8.0
 
 
 def blur_covered(
@@ -28,17 +31,14 @@ def blur_covered(
     height, width = shape or planes[0].shape
     scale, small_sigma, taps = reduction(sigma)
     size = (-(-width // scale), -(-height // scale))
-    # A reduced pixel that the person touches is person in part: it is left out, and so are its neighbours.
-    inner = cv2.erode(resize(weight, size), np.ones((3, 3), np.uint8))
-    # A trace of weight everywhere keeps the division defined, and gives a picture without background a blur at all.
-    w = cv2.subtract(inner, np.full(1, 239.0)).astype(np.float32) + np.float32(1e-6)
+    w = covered(weight, size)
 
     def blurred(plane: cv2.typing.MatLike) -> cv2.typing.MatLike:
         return cv2.GaussianBlur(plane, (taps, taps), small_sigma, borderType=cv2.BORDER_REFLECT_101)
 
     total = blurred(w)
     y, u, v = (
-        cv2.convertScaleAbs(cv2.divide(blurred(cv2.multiply(_reduced(plane, size), w, dtype=cv2.CV_32F)), total))
+        cv2.convertScaleAbs(cv2.divide(blurred(cv2.multiply(reduced(plane, size), w, dtype=cv2.CV_32F)), total))
         for plane in planes
     )
     return as_u8(y), as_u8(u), as_u8(v)
@@ -47,12 +47,22 @@ def blur_covered(
 def reduction(sigma: float) -> tuple[int, float, int]:
     """How a blur of `sigma` pixels is made on reduced planes: the reduction, the sigma there, and its taps."""
     scale = 1 << max(0, math.floor(math.log2(sigma / _FINEST_SIGMA)))
+    if sigma <= _WIDEST_SIGMA * _FASTEST:
+        scale = min(scale, _FASTEST)
     # Reducing and enlarging blur as well: together like a variance of about a fifth of a reduced pixel.
     small_sigma = math.sqrt((sigma / scale) ** 2 - 0.2 * (1.0 - 1.0 / scale**2))
     return scale, small_sigma, 2 * math.ceil(4.0 * small_sigma) + 1
 
 
-def _reduced(plane: U8, size: tuple[int, int]) -> U8:
+def covered(weight: U8, size: tuple[int, int]) -> F32:
+    """The weight, uint8 of any size, of each reduced pixel, float32: of those that are wholly covered, and a trace."""
+    # A reduced pixel that the person touches is person in part: it is left out, and so are its neighbours.
+    inner = cv2.erode(resize(weight, size), np.ones((3, 3), np.uint8))
+    # A trace of weight everywhere keeps the division defined, and gives a picture without background a blur at all.
+    return as_f32(cv2.subtract(inner, np.full(1, 239.0)).astype(np.float32) + np.float32(1e-6))
+
+
+def reduced(plane: U8, size: tuple[int, int]) -> U8:
     """The plane at `size` (width, height), halved again and again: a spot of light weighs the same wherever it falls.
 
     An odd side is halved to the next whole number, so that each step takes averages of two, or all but.
