@@ -22,6 +22,8 @@ from rtseg.evaluate.drawn import ObstacleErrors, clipped
 from rtseg.evaluate.drive_set import DriveSet, drive_set
 from rtseg.evaluate.plan import make_plan
 from rtseg.evaluate.road_runs import score_boxes
+from rtseg.evaluate.track_files import TrackSet, is_tracks
+from rtseg.evaluate.track_runs import score_tracks
 from rtseg.types import Instances, Regions, Segmentation, Size
 
 
@@ -200,7 +202,7 @@ def test_drawn_drives_measure_obstacles_without_a_model(rtseg: Rtseg) -> None:
         assert found["tracks"]["idf1"] > 0.7
     result = rtseg("eval", "--task", "obstacles", "--data", "rendered:1")
     assert result.code == 0, result.err
-    assert "1 drawn drives, tracks" in result.out
+    assert "1 drawn drive, tracks" in result.out
 
 
 def test_drawn_drives_measure_lanes(rtseg: Rtseg) -> None:
@@ -213,6 +215,77 @@ def test_drawn_drives_measure_lanes(rtseg: Rtseg) -> None:
     assert found["heading"]["mean"] < 0.5
     assert found["both"] > 0.95
     assert found["recall"] == found["precision"] == 1.0
+
+
+def write_mot(folder: Path, rows: str) -> Path:
+    for name in ("img1", "gt"):
+        (folder / name).mkdir(parents=True)
+    for number in range(1, 11):
+        cv2.imwrite(str(folder / "img1" / f"{number:06d}.png"), np.full((100, 200, 3), 90, np.uint8))
+    (folder / "gt" / "gt.txt").write_text(rows)
+    (folder / "seqinfo.ini").write_text("[Sequence]\nname=a\nframeRate=10\n")
+    return folder
+
+
+CARS = "".join(
+    f"{frame},{number},{x + frame},11,40,40,1,3,1\n" for frame in range(1, 11) for number, x in ((4, 10), (9, 120))
+)
+"""Two cars, left and right, that move a pixel a frame."""
+
+
+def cars_told(frame: int, *, more: tuple[Box, ...] = ()) -> Instances:
+    boxes = [(x + frame - 1, 10, x + frame + 39, 50) for x in (10, 120)] + list(more)
+    many = len(boxes)
+    masks, scores = np.zeros((many, 1, 1), np.uint8), np.full(many, 0.9, np.float32)
+    return Instances(
+        masks, np.array(boxes, np.float32), np.zeros(many, np.int64), scores, ("car",), frame, Size(200, 100)
+    )
+
+
+def test_labelled_sequences_are_read(tmp_path: Path) -> None:
+    data = TrackSet(folder=write_mot(tmp_path / "a", CARS + "1,5,1,1,20,20,0,3,1\n2,6,1,1,20,20,1,12,1\n"))
+    assert is_tracks(tmp_path / "a")
+    assert is_tracks(tmp_path)
+    assert TrackSet(folder=tmp_path).sequences == data.sequences == [tmp_path / "a"]
+    frames, rate = data.frames(tmp_path / "a")
+    assert (len(frames), rate, frames[0].number) == (10, 10.0, 1)
+    assert frames[0].truth == {"vehicle": {4: (10, 10, 50, 50), 9: (120, 10, 160, 50)}, "vulnerable": {}}
+    assert [frame.ignored for frame in frames[:3]] == [((0, 0, 20, 20),), ((0, 0, 20, 20),), ()]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("1,1,x,1,5,5\n", "line 1, has a word that is no number"),
+        ("1,1,1,1,5\n", "line 1, must be frame, number, left"),
+        ("1,1,1,1,0,5\n", "line 1, must be frame, number, left"),
+        ("1,1,1,1,5,5,1,3\n1,1,1,1,5,5,1,3\n", "line 2: the number 1 is in frame 1 twice"),
+        ("11,1,1,1,5,5,1,3\n", "boxes in frame 11"),
+    ],
+)
+def test_sequences_that_are_wrong_are_told(tmp_path: Path, rows: str, said: str) -> None:
+    data = TrackSet(folder=write_mot(tmp_path / "a", rows))
+    with pytest.raises(ConfigError, match=said):
+        data.frames(tmp_path / "a")
+
+
+def test_a_model_that_is_right_is_followed_rightly(tmp_path: Path) -> None:
+    """Things have a number from their second frame on: of 20 boxes 18, so the detection is 0.9."""
+    pytest.importorskip("trackers", reason="pip install 'rtseg[driving]'")
+    pytest.importorskip("faster_coco_eval", reason="pip install 'rtseg[eval]'")
+    data = TrackSet(folder=write_mot(tmp_path / "a", CARS + "3,5,81,71,21,21,0,3,1\n"))
+    results = [cars_told(frame, more=((80, 70, 100, 90),) if frame == 3 else ()) for frame in range(1, 11)]
+    (scores,) = score_tracks([teller(("car",), results)], data, progress=quiet)
+    assert scores.pictures == 10
+    assert scores.boxes is not None
+    assert scores.boxes.ap == pytest.approx(1.0)  # what is marked with 0 is no mistake
+    assert (scores.boxes.truth, scores.boxes.predicted) == (20, 20)
+    assert scores.tracks is not None
+    assert scores.tracks.detection == pytest.approx(0.9)
+    assert scores.tracks.switches == 0
+    assert scores.tracks.idf1 == pytest.approx(2 * 18 / 38)
+    (scores,) = score_tracks([teller(("car",), results)], data, limit=3, progress=quiet)
+    assert scores.pictures == 3
 
 
 @pytest.mark.parametrize("text", ["rendered:0", "rendered:x", "rendered:", "rendered:99999", "rendered:-1"])

@@ -22,6 +22,7 @@ from rtseg.evaluate.road_runs import score_boxes, score_lines
 from rtseg.evaluate.runs import Progress, asked_regions, score_footage, score_set
 from rtseg.evaluate.scores import SetScores
 from rtseg.evaluate.sheet import sheet_path, write_worst
+from rtseg.evaluate.track_runs import score_tracks
 from rtseg.evaluate.truth import task_of
 from rtseg.evaluate.worst import WorstPictures
 
@@ -40,7 +41,7 @@ def evaluate(
 
     Raises ConfigError where no model gives a region of any set, and what models, sets and sources raise.
     """
-    if not cards and (plan.sets or plan.mattes or plan.lanes or plan.clips):
+    if not cards and (plan.sets or plan.mattes or plan.lanes or plan.tracks or plan.clips):
         raise ConfigError("nothing to measure: give a --model; only drawn drives (--data rendered:20) need none")
     for title, regions in (
         *((data.title, asked_regions(data, plan.task)) for data in plan.sets if plan.task != "obstacles"),
@@ -63,6 +64,8 @@ def evaluate(
             scored += score_set(models, data, options=plan.options, task=plan.task, **chosen)
     for lines in plan.lanes:
         scored += score_lines(models, lines, options=plan.options, **chosen)
+    for tracks in plan.tracks:
+        scored += [(one, WorstPictures("")) for one in score_tracks(models, tracks, limit=limit, progress=progress)]
     for drives in plan.drives:
         scored += _drives(models, drives, plan, progress)
     for footage in plan.mattes:

@@ -18,6 +18,7 @@ from rtseg.evaluate.drive_set import DriveSet, drive_set
 from rtseg.evaluate.footage import VIDEO_SUFFIXES, FootageSet, is_footage
 from rtseg.evaluate.lane_files import LaneSet, is_lanes
 from rtseg.evaluate.metrics import BOUNDARY
+from rtseg.evaluate.track_files import TrackSet, is_tracks
 from rtseg.evaluate.truth import ROAD_REGIONS, Task, task_of
 
 _TRAINING_ONLY = {"data": ("scene", "derive"), "clips": ("name", "every", "weight", "scene")}
@@ -28,6 +29,7 @@ _PLACES = {
     "coco": ("file", "images", "masks"),
     "lanes": ("file", "images"),
     "drives": (),
+    "tracks": ("folder",),
     "mattes": ("videos", "alphas"),
     "clips": ("path",),
 }
@@ -115,7 +117,8 @@ class Options(_Table):
 class Plan(_Table):
     """Sets and clips, and how they are measured. task: what is measured on all sets, None for what each is made for.
 
-    coco: COCO files. mattes: videos with their alphas. lanes: labelled lane lines. drives: drawn ones.
+    coco: COCO files. mattes: videos with their alphas. lanes: labelled lane lines. drives: drawn ones. tracks: things
+    that keep a number.
     """
 
     data: tuple[DataSet, ...] = ()
@@ -123,13 +126,14 @@ class Plan(_Table):
     mattes: tuple[FootageSet, ...] = ()
     lanes: tuple[LaneSet, ...] = ()
     drives: tuple[DriveSet, ...] = ()
+    tracks: tuple[TrackSet, ...] = ()
     task: Task | None = None
     clips: tuple[Clip, ...] = ()
     options: Options = Options()
 
     @model_validator(mode="after")
     def _titles(self) -> Self:
-        titles = [data.title for data in (*self.sets, *self.mattes, *self.lanes, *self.drives)]
+        titles = [data.title for data in (*self.sets, *self.mattes, *self.lanes, *self.drives, *self.tracks)]
         if twice := sorted({title for title in titles if titles.count(title) > 1}):
             raise ValueError(f'two sets are called {", ".join(twice)}: give each of them a name = "..." of its own')
         return self
@@ -143,7 +147,7 @@ class Plan(_Table):
 
     def check_tasks(self) -> None:
         """ConfigError where the labels of a set cannot tell what is to be measured."""
-        for data in (*self.sets, *self.lanes, *self.drives):
+        for data in (*self.sets, *self.lanes, *self.drives, *self.tracks):
             task_of(data.title, data.kind, self.task)
         region = ROAD_REGIONS.get(self.task) if self.task else None
         if region and not (self.sets or self.lanes or self.drives):
@@ -175,15 +179,16 @@ def make_plan(
 
     A folder is a set of masks of the one region that all models give, "person" where they have it: binary ones,
     or what `task` needs; with `alpha` instead of `masks` soft ones, with `videos` and `alphas` footage. A JSON file is
-    a COCO file, or TuSimple's lines, as is a folder of CULane's labels; "rendered:N" is drawn drives.
-    Raises ConfigError for what is no plan, for labels that do not serve the task, and where there is nothing to
-    measure.
+    a COCO file, or TuSimple's lines, as is a folder of CULane's labels; one of MOTChallenge has
+    tracks; "rendered:N" is drawn drives. Raises ConfigError for what is no plan, for labels that do not serve the task,
+    and where there is nothing to measure.
     """
     data: list[Any] = []
     coco: list[Any] = []
     mattes: list[Any] = []
     lanes: list[Any] = []
     drives: list[Any] = []
+    tracks: list[Any] = []
     footage: list[Any] = [{"path": clip} for clip in clips]
     settings: dict[str, Any] = {}
     for path in places:
@@ -194,12 +199,15 @@ def make_plan(
             mattes += tables["mattes"]
             lanes += tables["lanes"]
             drives += tables["drives"]
+            tracks += tables["tracks"]
             footage += tables["clips"]
             settings |= {**tables["eval"], "alias": [*settings.get("alias", ()), *tables["eval"].get("alias", ())]}
         elif (drawn := drive_set(path)) is not None:
             drives.append(drawn)
         elif is_lanes(path):
             lanes.append({"file": path})
+        elif is_tracks(path):
+            tracks.append({"folder": path})
         elif is_coco(path):
             coco.append({"file": path})
         elif is_footage(path):
@@ -210,11 +218,11 @@ def make_plan(
             region = ROAD_REGIONS.get(task) if task else None
             data.append(_folder(path, region or _common_region(cards, path), task))
     settings |= {key: value for key, value in options.items() if value is not None}
-    if not any((data, coco, mattes, lanes, drives, footage)):
+    if not any((data, coco, mattes, lanes, drives, tracks, footage)):
         raise ConfigError("nothing to measure: give --data with a folder or a TOML file, or --clips with videos")
     try:
-        tables = {"data": data, "coco": coco, "mattes": mattes, "lanes": lanes, "drives": drives, "clips": footage}
-        plan = Plan.model_validate({**tables, "task": task, "options": settings})
+        sets = {"data": data, "coco": coco, "mattes": mattes, "lanes": lanes, "drives": drives, "tracks": tracks}
+        plan = Plan.model_validate({**sets, "clips": footage, "task": task, "options": settings})
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'plan'}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{', '.join(map(str, places)) or 'the options'} cannot be used: {problems}") from error

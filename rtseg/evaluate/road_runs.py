@@ -23,6 +23,7 @@ from rtseg.evaluate.plan import Options
 from rtseg.evaluate.runs import Progress, chosen_stems
 from rtseg.evaluate.scores import SetScores
 from rtseg.evaluate.sheet import centred
+from rtseg.evaluate.track_runs import obstacle_models
 from rtseg.evaluate.worst import WorstPictures, small
 from rtseg.ops.arrays import U8
 from rtseg.results import Regions
@@ -142,12 +143,7 @@ def score_boxes(
             f"{data.title!r} labels {', '.join(data.regions)}, and none of them is an obstacle, so --task obstacles "
             f"cannot be measured with it: give labels of {', '.join(GROUPS)}"
         )
-    able = [model for model in models if any(name in GROUPS for name in model.card.names)]
-    if not able:
-        raise ConfigError(
-            f"none of {', '.join(model.name for model in models)} gives an obstacle ({', '.join(GROUPS)}): use a "
-            "detector, such as yolox-nano, or the model road"
-        )
+    able = obstacle_models(models)
     tallies = [(model, BoxTally(tuple(groups))) for model in able]
     stems = chosen_stems(data, part, limit)
     for done, stem in enumerate(stems if tallies else ()):

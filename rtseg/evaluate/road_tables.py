@@ -97,7 +97,7 @@ def _driven_lanes(sets: Sequence[SetScores]) -> Table:
             shares = (f"{100 * share:.2f} %" for share in (own.both, own.withheld))
             rows.append((scores.model, *errors, *shares))
     headings = ("lines by", "offset, m", "95 %", "heading, °", "95 %", "jump, m", "both lines", "withheld")
-    return Table(_drives(sets[0]), headings, tuple(rows), 1)
+    return Table(title_of(sets[0]), headings, tuple(rows), 1)
 
 
 def _departures(sets: Sequence[SetScores]) -> Table:
@@ -107,7 +107,7 @@ def _departures(sets: Sequence[SetScores]) -> Table:
         if (own := scores.driven_lanes) is not None
     ]
     headings = ("lines by", "precision", "recall", "departures")
-    return Table(f"{_drives(sets[0])}, departures", headings, tuple(rows), 1)
+    return Table(f"{title_of(sets[0])}, departures", headings, tuple(rows), 1)
 
 
 def _driven_obstacles(sets: Sequence[SetScores]) -> Table:
@@ -117,21 +117,19 @@ def _driven_obstacles(sets: Sequence[SetScores]) -> Table:
             cells = [(own.distance, own.distance_told), (own.ttc, own.ttc_told)]
             rows.append((scores.model, *(cell for pair in cells for cell in _relative(*pair))))
     headings = ("obstacles by", "distance to 40 m", "95 %", "told", "TTC under 4 s", "95 %", "told")
-    return Table(_drives(sets[0]), headings, tuple(rows), 1)
+    return Table(title_of(sets[0]), headings, tuple(rows), 1)
 
 
 def _tracks(sets: Sequence[SetScores]) -> Table:
-    rows = [
-        (
-            scores.model,
-            *map(figure, (own.tracks.hota, own.tracks.detection, own.tracks.association, own.tracks.idf1)),
-            str(own.tracks.switches),
-        )
-        for scores in sets
-        if (own := scores.driven_obstacles) is not None
-    ]
+    rows = []
+    for scores in sets:
+        driven = scores.driven_obstacles
+        own = scores.tracks if driven is None else driven.tracks
+        if own is not None:
+            values = (own.hota, own.detection, own.association, own.idf1)
+            rows.append((scores.model, *map(figure, values), str(own.switches)))
     headings = ("obstacles by", "HOTA", "DetA", "AssA", "IDF1", "switches")
-    return Table(f"{_drives(sets[0])}, tracks", headings, tuple(rows), 1)
+    return Table(f"{title_of(sets[0])}, tracks", headings, tuple(rows), 1)
 
 
 def _mean_and_high(errors: Spread | None) -> tuple[str, str]:
@@ -144,12 +142,10 @@ def _relative(errors: Spread | None, told: float | None) -> tuple[str, str, str]
     return tuple("–" if value is None else f"{100 * value:.1f} %" for value in values)  # type: ignore[return-value]
 
 
-def _drives(scores: SetScores) -> str:
-    return f"{scores.data}: {scores.pictures} drawn drives"
-
-
 def title_of(scores: SetScores) -> str:
     """A set, and how much of it."""
+    if scores.kind == "drawn-drives":
+        return f"{scores.data}: {scores.pictures} drawn drive{'s' * (scores.pictures > 1)}"
     return f"{scores.data}: {scores.pictures} pictures ({scores.part.replace('_', ' ')})"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from rtseg.evaluate.boxes import TrackScores
 from rtseg.evaluate.drive_set import DrivenLanes, DrivenObstacles
 from rtseg.evaluate.instances import Precision
 from rtseg.evaluate.lane_metrics import LaneScores
@@ -64,8 +65,8 @@ class SetScores:
 
     mean_accuracy: the mean of their recall. pixel_accuracy: the share of labelled pixels that are given their class.
     missing: what the set labels and the model does not give; it is left out of all figures. conditions: the
-    regions once more, of the pictures of each. lanes: of labelled lines. boxes: of obstacles. driven_lanes,
-    driven_obstacles: of drawn drives.
+    regions once more, of the pictures of each. lanes: of labelled lines. boxes, tracks: of obstacles.
+    driven_lanes, driven_obstacles: of drawn drives.
     """
 
     model: str
@@ -86,6 +87,7 @@ class SetScores:
     conditions: tuple[RegionScores, ...] = ()
     lanes: LaneScores | None = None
     boxes: Precision | None = None
+    tracks: TrackScores | None = None
     driven_lanes: DrivenLanes | None = None
     driven_obstacles: DrivenObstacles | None = None
 

@@ -28,6 +28,7 @@ _TASKS_OF: Mapping[str, tuple[Task, ...]] = {
     "coco-instances": ("instance", "semantic", "obstacles", "drivable", "lanes"),
     "lane-lines": ("lanes",),
     "drawn-drives": ("lanes", "obstacles"),
+    "tracks": ("obstacles",),
 }
 """Kind of labels -> what can be measured with them, the usual first."""
 
