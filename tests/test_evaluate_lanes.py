@@ -265,7 +265,11 @@ def test_what_labels_no_lanes_is_refused(rtseg: Rtseg, tmp_path: Path) -> None:
         result = rtseg("eval", "--model", "road-fast", "--task", task, "--data", write_tusimple(tmp_path / task))
         assert result.code == 2
         assert "use --task lanes" in result.err
-    result = rtseg("eval", "--model", "portrait", "--task", "lanes", "--data", write_tusimple(tmp_path / "t"))
+    given = ("--task", "lanes", "--data", write_tusimple(tmp_path / "t"))
+    result = rtseg("eval", "--model", "road-fast", *given, "--part", "train")
+    assert result.code == 2
+    assert "no picture of labels is in the part 'train'" in result.err
+    result = rtseg("eval", "--model", "portrait", *given)
     assert result.code == 2
     assert "none of the models gives lane" in result.err
 

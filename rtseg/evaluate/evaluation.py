@@ -49,8 +49,9 @@ def evaluate(
         *((data.title, list(data.regions)) for data in plan.lanes),
     ):
         _check_names(cards, title, regions, plan)
-    if plan.sets and not plan.mattes and not plan.drives and not any(data.stems(part) for data in plan.sets):
-        titles = ", ".join(data.title for data in plan.sets)
+    parted = (*plan.sets, *plan.lanes)
+    if parted and not (plan.mattes or plan.tracks or plan.drives) and not any(data.stems(part) for data in parted):
+        titles = ", ".join(data.title for data in parted)
         raise ConfigError(f"no picture of {titles} is in the part {part!r}: choose another part, such as --part all")
     models = [load_model(card, threads=threads) for card in cards]
     progress("timing", 0, 1)

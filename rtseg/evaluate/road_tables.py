@@ -82,10 +82,10 @@ def _boxes(sets: Sequence[SetScores]) -> Table:
         if (mean := scores.boxes) is None:
             continue
         for one in (mean, *(mean.classes if len(mean.classes) > 1 else ())):
-            figures = (one.ap, one.ap50, one.ap75, one.small, one.medium, one.large, one.ar)
+            figures = (one.ap, one.ap50, one.ap75, one.ar)  # those by size are in the JSON: lines are short
             name = one.name or (mean.classes[0].name if len(mean.classes) == 1 else "mean")
             rows.append((name, scores.model, *map(figure, figures), str(one.truth), str(one.predicted)))
-    headings = ("class", "model", "AP", "AP50", "AP75", "small", "medium", "large", "AR", "boxes", "said")
+    headings = ("class", "model", "AP", "AP50", "AP75", "AR", "boxes", "said")
     return Table(f"{title_of(sets[0])}, boxes", headings, tuple(rows))
 
 
