@@ -125,6 +125,8 @@ def test_of_five_true_lines_the_worst_is_left_out_and_three_too_many_are_none() 
     rows = np.arange(0.0, 100.0, 10.0)
     five = [np.full(10, 100.0 + 200 * n) for n in range(5)]
     assert by_rows(five, five[:4], rows) == RowScores(1.0, 0.0, 0.0)
+    half = np.where(rows < 50, five[4], five[4] + 50)
+    assert by_rows(five, [*five[:4], half], rows) == RowScores(1.0, 0.2, 0.0)
     assert by_rows(five[:1], five[:4], rows) == RowScores(0.0, 0.0, 1.0)
     assert by_rows(five[:2], five[:4], rows) == RowScores(1.0, 0.5, 0.0)
 

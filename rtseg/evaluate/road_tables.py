@@ -94,10 +94,10 @@ def _driven_lanes(sets: Sequence[SetScores]) -> Table:
     for scores in sets:
         if (own := scores.driven_lanes) is not None:
             errors = (*_mean_and_high(own.offset), *_mean_and_high(own.heading), figure(own.jump))
-            shares = (f"{100 * share:.2f} %" for share in (own.both, own.withheld))
+            shares = (f"{100 * share:.1f} %" for share in (own.both, own.withheld))
             rows.append((scores.model, *errors, *shares))
-    headings = ("lines by", "offset, m", "95 %", "heading, °", "95 %", "jump, m", "both lines", "withheld")
-    return Table(title_of(sets[0]), headings, tuple(rows), 1)
+    headings = ("lines by", "offset", "95 %", "heading", "95 %", "jump", "both", "withheld")
+    return Table(f"{title_of(sets[0])}, lanes in metres and degrees", headings, tuple(rows), 1)
 
 
 def _departures(sets: Sequence[SetScores]) -> Table:
@@ -117,7 +117,7 @@ def _driven_obstacles(sets: Sequence[SetScores]) -> Table:
             cells = [(own.distance, own.distance_told), (own.ttc, own.ttc_told)]
             rows.append((scores.model, *(cell for pair in cells for cell in _relative(*pair))))
     headings = ("obstacles by", "distance to 40 m", "95 %", "told", "TTC under 4 s", "95 %", "told")
-    return Table(title_of(sets[0]), headings, tuple(rows), 1)
+    return Table(f"{title_of(sets[0])}, errors", headings, tuple(rows), 1)
 
 
 def _tracks(sets: Sequence[SetScores]) -> Table:
