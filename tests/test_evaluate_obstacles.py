@@ -21,7 +21,7 @@ from rtseg.evaluate.coco import CocoSet
 from rtseg.evaluate.drawn import ObstacleErrors, clipped
 from rtseg.evaluate.drive_set import DriveSet, drive_set
 from rtseg.evaluate.plan import make_plan
-from rtseg.evaluate.road_runs import score_boxes
+from rtseg.evaluate.road_runs import find_boxes, score_boxes
 from rtseg.evaluate.track_files import TrackSet, is_tracks
 from rtseg.evaluate.track_runs import score_tracks
 from rtseg.types import Instances, Regions, Segmentation, Size
@@ -65,6 +65,17 @@ def test_a_box_that_is_off_counts_up_to_its_overlap_and_a_missed_one_halves_the_
     assert tally.precision.ap50 == pytest.approx(51 / 101)  # the recalls 0, 0.01 to 0.5
 
 
+def test_boxes_find_each_other_by_class_and_score() -> None:
+    truth = [car(10), car(100), NamedBox("vehicle", (0, 60, 200, 100), crowd=True)]
+    said = [car(12, score=0.5), car(10), car(100, name="vulnerable"), NamedBox("vehicle", (0, 60, 190, 100))]
+    finds = find_boxes(truth, said)
+    assert finds.truth.tolist() == [True, False, True]
+    assert finds.said.tolist() == [False, True, False, True]
+    assert find_boxes([], []).f1 == 1.0
+    assert find_boxes([], [car(10)]).f1 == 0.0
+    assert find_boxes([car(10)], []).f1 == 0.0
+
+
 def write_boxes(folder: Path, *, names: tuple[str, ...] = ("car", "person", "tree")) -> Path:
     (folder / "images").mkdir(parents=True)
     cv2.imwrite(str(folder / "images" / "a.png"), np.full((100, 200, 3), 90, np.uint8))
@@ -80,6 +91,15 @@ def write_boxes(folder: Path, *, names: tuple[str, ...] = ("car", "person", "tre
     }
     (folder / "labels.json").write_text(json.dumps(labels))
     return folder / "labels.json"
+
+
+def test_the_worst_boxes_are_on_a_sheet(rtseg: Rtseg, tmp_path: Path) -> None:
+    pytest.importorskip("faster_coco_eval", reason="pip install 'rtseg[eval]'")
+    cars, out = write_boxes(tmp_path / "a"), tmp_path / "out"
+    result = rtseg("eval", "--model", "road-fast", "--task", "obstacles", "--data", cars, "-o", out)
+    assert result.code == 0, result.err
+    assert "labels: 1 pictures (held out), boxes" in result.out
+    assert (out / "worst-road-fast-labels.png").is_file()
 
 
 def told(result: Segmentation, data: CocoSet) -> Any:

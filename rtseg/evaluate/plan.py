@@ -204,15 +204,15 @@ def make_plan(
             settings |= {**tables["eval"], "alias": [*settings.get("alias", ()), *tables["eval"].get("alias", ())]}
         elif (drawn := drive_set(path)) is not None:
             drives.append(drawn)
-        elif is_lanes(path):
-            lanes.append({"file": path})
-        elif is_tracks(path):
-            tracks.append({"folder": path})
-        elif is_coco(path):
-            coco.append({"file": path})
         elif is_footage(path):
             about = {"videos": path / "videos", "alphas": path / "alphas", "name": path.name}
             mattes.append({**about, "region": _common_region(cards, path)})
+        elif is_tracks(path):
+            tracks.append({"folder": path})
+        elif is_lanes(path):
+            lanes.append({"file": path})
+        elif is_coco(path):
+            coco.append({"file": path})
         else:
             _refuse_masks(path, task)
             region = ROAD_REGIONS.get(task) if task else None

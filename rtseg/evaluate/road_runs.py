@@ -14,10 +14,12 @@ from rtseg.driving.ground import F64, to_ground, to_image
 from rtseg.driving.lanes import LaneAnalyzer
 from rtseg.driving.state import Scene
 from rtseg.errors import ConfigError
-from rtseg.evaluate.boxes import BoxTally, NamedBox
+from rtseg.evaluate.boxes import Box, BoxTally, NamedBox, overlaps
 from rtseg.evaluate.coco import CocoSet
+from rtseg.evaluate.instances import Finds, match
 from rtseg.evaluate.lane_files import LaneSet
 from rtseg.evaluate.lane_metrics import LaneFinds, LaneTally
+from rtseg.evaluate.metrics import Bool
 from rtseg.evaluate.models import Model, known_regions, region_masks
 from rtseg.evaluate.plan import Options
 from rtseg.evaluate.runs import Progress, chosen_stems
@@ -33,6 +35,7 @@ _LOOKS = 8
 """As many frames the analyzer is shown of a picture, since it believes no line of a single one."""
 _STEP = 0.04  # seconds between them
 
+_BOX_LEGEND = "true boxes, boxes said; red where one side has no match at an IoU of 0.5"
 _LEGEND = "true lines, lines said; red where one side has no match"
 
 
@@ -106,10 +109,31 @@ def projected(scene: Scene, size: tuple[int, int]) -> list[F64]:
     return found
 
 
-class _Panels:
-    """The picture with its true lines and with those said, drawn only where they are kept."""
+def find_boxes(truth: Sequence[NamedBox], said: Sequence[NamedBox]) -> Finds:
+    """Which boxes of a picture are found, and which are right: of one class, best first, at an IoU of 0.5.
 
-    def __init__(self, rgb: U8, truth: Sequence[F64], said: Sequence[F64], finds: LaneFinds) -> None:
+    What stands in a crowd is no mistake.
+    """
+    order = np.argsort([-each.score for each in said], kind="stable")
+    shares = overlaps([each.box for each in said], [each.box for each in truth])
+    shares *= np.array([[one.name == other.name for other in truth] for one in said], bool).reshape(shares.shape)
+    crowd = np.array([each.crowd for each in truth], bool)
+    right: Bool = np.array((shares[:, crowd] >= 0.5).any(axis=1), bool)
+    shares[:, crowd] = 0.0
+    taken = match(shares[order], 0.5)
+    right[order] |= taken >= 0
+    found: Bool = np.isin(np.arange(len(truth)), taken)
+    return Finds(found | crowd, right)
+
+
+def _outlines(boxes: Sequence[Box]) -> list[F64]:
+    return [np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)], np.float64) for x0, y0, x1, y1 in boxes]
+
+
+class _Panels:
+    """The picture with its true lines or boxes and with those said, drawn only where they are kept."""
+
+    def __init__(self, rgb: U8, truth: Sequence[F64], said: Sequence[F64], finds: LaneFinds | Finds) -> None:
         self._rgb, self._sides = rgb, ((truth, finds.truth), (said, finds.said))
 
     def __call__(self) -> list[U8]:
@@ -144,23 +168,27 @@ def score_boxes(
             f"cannot be measured with it: give labels of {', '.join(GROUPS)}"
         )
     able = obstacle_models(models)
-    tallies = [(model, BoxTally(tuple(groups))) for model in able]
+    tallies = [(model, BoxTally(tuple(groups)), WorstPictures(_BOX_LEGEND)) for model in able]
     stems = chosen_stems(data, part, limit)
     for done, stem in enumerate(stems if tallies else ()):
         progress(data.title, done, len(stems))
         rgb, labelled = data.boxes(stem)
         truth = [NamedBox(GROUPS[one.name], one.box, crowd=one.crowd) for one in labelled if one.name in GROUPS]
         frame = Frame.from_rgb(rgb)
-        for model, tally in tallies:
+        for model, tally, worst in tallies:
             model.segmenter.reset()
             found = detections_of(model.segmenter(frame))
             said = [NamedBox(one.group, one.box, one.score) for one in found if one.group in groups]
             tally.add(truth, said, frame.size)
+            finds = find_boxes(truth, said)
+            if truth or said:
+                true, made = (_outlines([each.box for each in side]) for side in (truth, said))
+                worst.add(finds.f1, f"F1 {finds.f1:.3f}, {stem}", _Panels(rgb, true, made, finds))
     return [
         (
             SetScores(model.name, data.title, part, data.kind, len(stems), (), task="obstacles", boxes=tally.precision),
-            WorstPictures(""),
+            worst,
         )
-        for model, tally in tallies
+        for model, tally, worst in tallies
         if stems
     ]
