@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from rtseg.driving.drives import random_traffic
 from rtseg.driving.ground import to_image
 from rtseg.driving.render import Drive, Excursion, Marking, Rendered, Rough, Vehicle, render
 
@@ -63,6 +65,26 @@ def test_a_vehicle_stands_where_its_distance_is_and_hides_lines() -> None:
     assert vehicle.any()
     assert not lane[vehicle > 0].any()
     assert first.obstacles[0].in_path
+
+
+def test_a_long_vehicle_of_another_lane_shows_its_side() -> None:
+    for across, sees in ((0.0, False), (3.6, True)):
+        short, long = (only(replace(QUIET, vehicles=(Vehicle(20.0, across, length=length),))) for length in (0.0, 4.4))
+        ((flat,), (deep,)) = short.obstacles, long.obstacles
+        assert deep.distance == flat.distance
+        assert deep.box[1::2] == flat.box[1::2]
+        assert deep.box[2] == flat.box[2]
+        assert (deep.box[0] < flat.box[0] - 5) is sees
+
+
+def test_traffic_is_in_sight_until_the_end_and_the_same_for_a_number() -> None:
+    for seed in range(30):
+        drive = random_traffic(seed)
+        assert drive == random_traffic(seed)
+        for each in drive.vehicles:
+            assert each.distance + (each.speed - drive.speed) * drive.seconds > 3.0
+            assert each.speed >= 0.0
+    assert random_traffic(1) != random_traffic(2)
 
 
 def test_an_excursion_goes_out_rests_and_comes_back() -> None:

@@ -248,3 +248,24 @@ def test_a_video_is_measured_by_its_alphas(rtseg: Rtseg, tmp_path: Path) -> None
     assert 0 < scores["matte"]["mad"] <= 1000
     assert scores["matte"]["dtssd"] > 0
     assert (tmp_path / "out" / "worst-portrait-set.png").exists()
+
+
+def test_drivable_surface_has_its_own_table_and_conditions(rtseg: Rtseg, labelled: Path, tmp_path: Path) -> None:
+    """The portrait's own masks, called drivable: what is right for it is right for the task."""
+    sets = tmp_path / "sets.toml"
+    sets.write_text(
+        f'[[data]]\nname = "street"\nfolder = "{labelled}"\nregions = {{ drivable = [] }}\n'
+        '[eval.conditions]\nfirst = "^p[01]$"\nnone = "^q"\n'
+        '[[eval.alias]]\nregion = "drivable"\nnames = ["person"]\n'
+    )
+    given = ("eval", "--model", "portrait", "--data", sets, "--part", "all", "--task", "drivable")
+    result = rtseg(*given)
+    assert result.code == 0, result.err
+    assert "street: 4 pictures (all), drivable" in result.out
+    assert "street: 4 pictures (all), by condition" in result.out
+    assert "mean" in result.out  # the column, no row: one region has no mean
+    (scores,) = rtseg(*given, "--json").json["sets"]
+    (region,) = scores["regions"]
+    assert [region[key] for key in ("iou", "precision", "recall", "boundary_f")] == [1.0] * 4
+    (first,) = scores["conditions"]
+    assert (first["condition"], first["iou"], first["precision"], first["recall"]) == ("first", 1.0, 1.0, 1.0)

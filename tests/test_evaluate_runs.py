@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from rtseg.errors import ConfigError
 from rtseg.evaluate.flicker import FlickerTally, unchanged
 from rtseg.evaluate.models import find_cards, known_regions, region_masks
 from rtseg.evaluate.plan import Alias, Options, Plan, make_plan, read_tables
-from rtseg.evaluate.runs import chosen_stems, worst_of
+from rtseg.evaluate.runs import asked_regions, chosen_stems, worst_of
 from rtseg.evaluate.scores import RegionTally
 from rtseg.store import find_card
 from rtseg.types import Frame, Instances, Regions, Semantic, Size
@@ -260,3 +261,55 @@ def test_what_moves_and_its_surroundings_are_not_static() -> None:
     assert not still[48:62, 48:62].any()
     assert still[:40].all()
     assert unchanged(before + 1, before).all()  # less than two levels is the noise of a camera
+
+
+def test_pictures_that_match_a_condition_are_told_once_more() -> None:
+    known = np.full((18, 32), 255, np.uint8)
+    tally = RegionTally("person")
+    tally.add("night_1", half(), half(), known, Options())
+    tally.add("night_2", half(), np.full((18, 32), 255, np.uint8), known, Options())
+    tally.add("day_1", half(), half() * 0, known, Options())
+    assert tally.scores.precision == pytest.approx(2 / 3)
+    assert tally.scores.recall == pytest.approx(2 / 3)
+    night = tally.under("night", re.compile("^night_"))
+    assert night is not None
+    assert (night.condition, night.recall) == ("night", 1.0)
+    assert night.precision == pytest.approx(2 / 3)
+    assert night.iou_mean == 0.75
+    day = tally.under("day", re.compile("^day_"))
+    assert day is not None
+    assert (day.iou, day.precision, day.recall) == (0.0, None, 0.0)
+    assert tally.under("rain", re.compile("rain")) is None
+
+
+def test_a_condition_that_is_no_pattern_is_told(tmp_path: Path) -> None:
+    write_set(tmp_path / "set")
+    path = tmp_path / "set.toml"
+    path.write_text(
+        '[[data]]\nfolder = "set"\nregions = { person = [] }\n[eval.conditions]\nnight = "^(night"\n', encoding="utf-8"
+    )
+    with pytest.raises(ConfigError, match="'night' has '\\^\\(night', which is no regular expression"):
+        make_plan([path], [PORTRAIT])
+    path.write_text(path.read_text().replace("^(night", "^a"))
+    assert dict(make_plan([path], [PORTRAIT]).options.conditions) == {"night": "^a"}
+
+
+def test_a_task_of_roads_takes_only_sets_that_label_its_region(tmp_path: Path) -> None:
+    write_set(tmp_path / "road")
+    write_set(tmp_path / "lines")
+    path = tmp_path / "sets.toml"
+    path.write_text(
+        '[[data]]\nfolder = "road"\nkind = "index"\nregions = { drivable = [1], vehicle = [2] }\n'
+        '[[data]]\nfolder = "lines"\nregions = { lane = [] }\n'
+    )
+    for task, title in (("drivable", "road"), ("lanes", "lines")):
+        plan = make_plan([path], [ROAD], task=task)  # type: ignore[arg-type]
+        assert [data.title for data in plan.sets] == [title]
+    assert asked_regions(make_plan([path], [ROAD]).data[0], "drivable") == ["drivable"]
+    assert asked_regions(make_plan([path], [ROAD]).data[0], None) == ["drivable", "vehicle"]
+    path.write_text(path.read_text().replace("lane", "person").replace("drivable", "vulnerable"))
+    for task in ("drivable", "lanes"):
+        with pytest.raises(ConfigError, match=f"'road', 'lines' labels .*--task {task}"):
+            make_plan([path], [ROAD], task=task)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="show no boxes of single obstacles"):
+        make_plan([path], [ROAD], task="obstacles")

@@ -32,20 +32,23 @@ class Tasks(StrEnum):
     instance = "instance"
     panoptic = "panoptic"
     matte = "matte"
+    drivable = "drivable"
+    lanes = "lanes"
+    obstacles = "obstacles"
 
 
 def evaluate(
     model: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             help="A model of `rtseg models list`, a card, a folder or owner/name; give several.", metavar="NAME"
         ),
-    ],
+    ] = None,
     data: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A folder with images/ and masks/ (or alpha/), or videos/ and alphas/; a COCO JSON file; or a TOML "
-            "file of sets and clips; may be repeated.",
+            help="A folder with images/ and masks/ (or alpha/), or videos/ and alphas/; a COCO JSON file; labels of "
+            "TuSimple or CULane; rendered:N; or a TOML file of sets and clips; may be repeated.",
             metavar="PATH",
         ),
     ] = None,
@@ -86,7 +89,7 @@ def evaluate(
     from rtseg.evaluate.plan import make_plan
     from rtseg.evaluate.tables import missing_names
 
-    cards = find_cards(model)
+    cards = find_cards(model or [])
     plan = make_plan(
         data or [],
         cards,

@@ -75,6 +75,46 @@ def random_drive(seed: int, *, rough: Rough | None = None, seconds: float = 9.0,
     )
 
 
+def random_traffic(seed: int, *, seconds: float = 6.0, rate: float = 30.0) -> Drive:
+    """A drive of a straight road of two lanes behind something slower, with vehicles beside and at times somebody on
+    foot, of whose distances and times to collision the truth is known."""
+    chance = np.random.default_rng([11, seed])
+    walker = chance.random() < 0.3
+    speed = float(chance.uniform(4, 9) if walker else chance.uniform(18, 30))
+    vehicles = []
+    if chance.random() < 0.85:
+        closing = float(chance.uniform(-2, min(9, speed)))
+        ahead = max(float(chance.uniform(15, 55)), closing * (seconds + 0.6) + 3)
+        vehicles.append(_car(chance, ahead, 0.0, speed - closing))
+    for side in (-3.6, 3.6):
+        if chance.random() < 0.5:
+            ahead = float(chance.uniform(12, 60))
+            away = float(chance.uniform(max(-5.0, (5 - ahead) / seconds), 5))
+            vehicles.append(_car(chance, ahead, side, speed + away))
+    if walker:
+        side = 1.0 if chance.random() < 0.5 else -1.0
+        ahead = speed * seconds + float(chance.uniform(5, 12))
+        vehicles.append(Vehicle(ahead, side * float(chance.uniform(4.2, 5.5)), 0.0, (0.5, 1.7), "vulnerable"))
+    return Drive(
+        seconds,
+        rate,
+        fov=math.radians(float(chance.uniform(52, 75))),
+        height=float(chance.uniform(1.1, 1.6)),
+        pitch=float(chance.uniform(-0.03, 0.06)),
+        speed=speed,
+        vehicles=tuple(vehicles),
+        wander=0.05,
+        shake=8.7e-4,
+        rough=Rough(missed=0.05),
+        seed=seed,
+    )
+
+
+def _car(chance: np.random.Generator, ahead: float, across: float, speed: float) -> Vehicle:
+    wide = float(np.clip(chance.normal(1.82, 0.08), 1.6, 2.1))
+    return Vehicle(ahead, across, speed, (wide, 1.5), length=4.4)
+
+
 @dataclass(slots=True)
 class Departures:
     """Found and missed: `right` events that are true, `wrong` that are not, `missed` that were not told."""

@@ -45,7 +45,10 @@ class Marking:
 
 @dataclass(frozen=True, slots=True)
 class Vehicle:
-    """A box on the road: distance to its back in metres at the start, x in its lane, and its own speed in m/s."""
+    """A box on the road: distance to its back in metres at the start, x in its lane, and its own speed in m/s.
+
+    length: along the road, so that it shows a side where it is not ahead.
+    """
 
     distance: float
     across: float = 0.0
@@ -53,6 +56,7 @@ class Vehicle:
     size: tuple[float, float] = (1.8, 1.5)
     label: str = "vehicle"
     rgb: tuple[int, int, int] = (120, 30, 30)
+    length: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +219,9 @@ def _obstacles(drive: Drive, view: View, time: float) -> Iterator[Obstacle]:
             continue
         x = each.across - drive.offset(time) + road.at(distance)
         half, tall = each.size[0] / 2, each.size[1]
-        u, v = to_image(view, [x - half, x + half, x - half, x + half], [distance] * 4, up=[0, 0, tall, tall])
+        ends = [distance, distance + each.length]
+        corners = np.array([(x + side * half, z, up) for side in (-1, 1) for z in ends for up in (0.0, tall)])
+        u, v = to_image(view, corners[:, 0], corners[:, 1], up=corners[:, 2])
         speed = each.speed - drive.speed
         yield Obstacle(
             number + 1,

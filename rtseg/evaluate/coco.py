@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rtseg import registry
 from rtseg.datasets import Part, Sample, read_rgb
 from rtseg.errors import ConfigError, SourceUnreadable
+from rtseg.evaluate.boxes import NamedBox
 from rtseg.evaluate.instances import EXTRA
 from rtseg.evaluate.metrics import Bool
 from rtseg.evaluate.truth import TrueSegment
@@ -58,6 +59,7 @@ class _Annotation(_Loose):
     segmentation: tuple[tuple[float, ...], ...] | _Runs | None = None
     iscrowd: bool = False
     area: float | None = None
+    bbox: tuple[float, float, float, float] | None = None
     file_name: str | None = None
     segments_info: tuple[_Segment, ...] | None = None
 
@@ -124,13 +126,8 @@ class CocoSet(BaseModel):
         fit, DependencyMissing for instances without faster-coco-eval.
         """
         picture = self._pictures[stem]
-        rgb = read_rgb(_inside(self._folder, picture.file_name, self.file))
+        rgb = self._rgb(picture)
         height, width = rgb.shape[:2]
-        if (width, height) != (picture.width, picture.height):
-            raise SourceUnreadable(
-                f"{self.file} says that {picture.file_name} is {picture.width}x{picture.height}, but it is "
-                f"{width}x{height}: give the pictures that were labelled"
-            )
         annotations = self._annotations[picture.id]
         if self._is_panoptic:
             segments = self._read_segments(annotations, picture)
@@ -147,6 +144,38 @@ class CocoSet(BaseModel):
             for segment in segments:
                 united[segment.name][segment.mask] = 255
         return CocoPicture(Sample(stem, rgb, united, np.where(known, np.uint8(255), np.uint8(0))), segments)
+
+    def boxes(self, stem: str) -> tuple[U8, tuple[NamedBox, ...]]:
+        """A picture, RGB uint8 HxWx3, and the boxes of its things, of segments those around their pixels.
+
+        Raises what `truth` raises; boxes alone need no library.
+        """
+        picture = self._pictures[stem]
+        rgb = self._rgb(picture)
+        annotations = self._annotations[picture.id]
+        found = []
+        if self._is_panoptic:
+            found = [_around(segment) for segment in self._read_segments(annotations, picture) if segment.mask.any()]
+        for annotation in () if self._is_panoptic else annotations:
+            name = self._name(annotation.category_id)
+            if annotation.bbox is not None:
+                x, y, wide, high = annotation.bbox
+                if min(wide, high) < 0:
+                    raise ConfigError(f"{self.file} has a box on {picture.file_name} of {wide:g}x{high:g}: correct it")
+                found.append(NamedBox(name, (x, y, x + wide, y + high), 1.0, annotation.iscrowd, annotation.area))
+            elif (segment := self._instance(annotation, picture)) is not None and segment.mask.any():
+                found.append(_around(segment))
+        return rgb, tuple(found)
+
+    def _rgb(self, picture: _Picture) -> U8:
+        rgb = read_rgb(inside(self._folder, picture.file_name, self.file))
+        height, width = rgb.shape[:2]
+        if (width, height) != (picture.width, picture.height):
+            raise SourceUnreadable(
+                f"{self.file} says that {picture.file_name} is {picture.width}x{picture.height}, but it is "
+                f"{width}x{height}: give the pictures that were labelled"
+            )
+        return rgb
 
     @cached_property
     def _content(self) -> _File:
@@ -216,7 +245,7 @@ class CocoSet(BaseModel):
             )
         annotation = annotations[0]
         file = annotation.file_name or f"{Path(picture.file_name).stem}.png"
-        path = _inside(self.masks or self.file.with_suffix(""), file, self.file)
+        path = inside(self.masks or self.file.with_suffix(""), file, self.file)
         rgb = read_rgb(path).astype(np.int32)
         if rgb.shape[:2] != (picture.height, picture.width):
             raise SourceUnreadable(
@@ -271,7 +300,13 @@ def labels_png(ids: NDArray[np.int32]) -> U8:
     return np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
 
 
-def _inside(folder: Path, name: str, file: Path) -> Path:
+def _around(segment: TrueSegment) -> NamedBox:
+    rows, columns = (np.flatnonzero(segment.mask.any(axis=axis)).tolist() for axis in (1, 0))
+    box = (float(columns[0]), float(rows[0]), columns[-1] + 1.0, rows[-1] + 1.0)
+    return NamedBox(segment.name, box, 1.0, segment.crowd, segment.area)
+
+
+def inside(folder: Path, name: str, file: Path) -> Path:
     """A file of the folder; ConfigError for a name that leads out of it, or to nothing."""
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):

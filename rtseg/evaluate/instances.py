@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,11 +45,15 @@ class InstanceTally:
     """Grows by pictures: what is true and what is said, as runs. names: the classes that are judged.
 
     limit: predictions of a picture that count, best first; None for all, since a picture under a microscope shows
-    more cells than COCO's 100. Raises DependencyMissing without faster-coco-eval.
+    more cells than COCO's 100. overlap: whether masks are compared, or boxes. Raises DependencyMissing without
+    faster-coco-eval.
     """
 
-    def __init__(self, names: Sequence[str], *, limit: int | None = None) -> None:
+    def __init__(
+        self, names: Sequence[str], *, limit: int | None = None, overlap: Literal["segm", "bbox"] = "segm"
+    ) -> None:
         self.names = tuple(names)
+        self._overlap = overlap
         self._limit = limit or _NO_LIMIT
         self._coco = registry.import_target("faster_coco_eval:COCO", extra=EXTRA)
         self._evaluation = registry.import_target("faster_coco_eval:COCOeval_faster", extra=EXTRA)
@@ -60,15 +64,20 @@ class InstanceTally:
 
     def add(self, truth: Sequence[TrueSegment], said: Sequence[SaidSegment], shape: tuple[int, int]) -> Finds:
         """A picture of `shape`, height and width, with segments of `names` only; which were found at an IoU of 0.5."""
+        rows, made = ([self._row(segment) for segment in side] for side in (truth, said))
+        for row, true in zip(rows, truth, strict=True):
+            row |= {"iscrowd": int(true.crowd), "area": row["area"] if true.area is None else true.area}
+        self.add_rows(rows, [{**row, "score": segment.score} for row, segment in zip(made, said, strict=True)], shape)
+        return self._finds(truth, said, [row["segmentation"] for row in rows], [row["segmentation"] for row in made])
+
+    def add_rows(self, truth: Sequence[dict[str, Any]], said: Sequence[dict[str, Any]], shape: tuple[int, int]) -> None:
+        """A picture as COCO's annotations and results, without ids; their categories are indices into `names`."""
         image = len(self._images) + 1
         self._images.append({"id": image, "height": shape[0], "width": shape[1]})
-        rows = [self._row(segment, image) for segment in truth]
-        made = [self._row(segment, image) for segment in said]
-        for row, true in zip(rows, truth, strict=True):
-            area = row["area"] if true.area is None else true.area
-            self._truth.append({**row, "id": len(self._truth) + 1, "iscrowd": int(true.crowd), "area": area})
-        self._said += [{**row, "score": segment.score} for row, segment in zip(made, said, strict=True)]
-        return self._finds(truth, said, [row["segmentation"] for row in rows], [row["segmentation"] for row in made])
+        self._truth += [
+            {**row, "image_id": image, "id": number} for number, row in enumerate(truth, start=len(self._truth) + 1)
+        ]
+        self._said += [{**row, "image_id": image} for row in said]
 
     @property
     def precision(self) -> Precision:
@@ -83,7 +92,7 @@ class InstanceTally:
                 "info": {},
             }
         )
-        evaluation = self._evaluation(truth, truth.loadRes(self._said), iouType="segm")
+        evaluation = self._evaluation(truth, truth.loadRes(self._said), iouType=self._overlap)
         evaluation.params.maxDets = [self._limit]
         evaluation.evaluate()
         evaluation.accumulate()
@@ -132,10 +141,9 @@ class InstanceTally:
         true = (r for r in self._truth if not r["iscrowd"] and number in (None, r["category_id"]))
         return sum(1 for _ in true), sum(number in (None, row["category_id"]) for row in self._said)
 
-    def _row(self, segment: TrueSegment | SaidSegment, image: int) -> dict[str, Any]:
+    def _row(self, segment: TrueSegment | SaidSegment) -> dict[str, Any]:
         runs = self._runs.encode(np.asfortranarray(segment.mask.astype(np.uint8)))
         return {
-            "image_id": image,
             "category_id": self.names.index(segment.name),
             "segmentation": runs,
             "area": float(np.count_nonzero(segment.mask)),

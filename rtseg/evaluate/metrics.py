@@ -58,6 +58,12 @@ class Counts:
         return self.both / true if true else None
 
     @property
+    def precision(self) -> float | None:
+        """The share of predicted pixels that are true; None where none is predicted."""
+        said = self.both + self.predicted
+        return self.both / said if said else None
+
+    @property
     def occurs(self) -> bool:
         """Whether truth or prediction has a pixel at all."""
         return self.both + self.wrong > 0

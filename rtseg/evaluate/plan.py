@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -13,9 +14,12 @@ from rtseg.cards import Card
 from rtseg.datasets import DataSet, MaskKind, place
 from rtseg.errors import ConfigError
 from rtseg.evaluate.coco import CocoSet, is_coco
+from rtseg.evaluate.drive_set import DriveSet, drive_set
 from rtseg.evaluate.footage import VIDEO_SUFFIXES, FootageSet, is_footage
+from rtseg.evaluate.lane_files import LaneSet, is_lanes
 from rtseg.evaluate.metrics import BOUNDARY
-from rtseg.evaluate.truth import Task, task_of
+from rtseg.evaluate.track_files import TrackSet, is_tracks
+from rtseg.evaluate.truth import ROAD_REGIONS, Task, task_of
 
 _TRAINING_ONLY = {"data": ("scene", "derive"), "clips": ("name", "every", "weight", "scene")}
 """What a training recipe says in these tables besides, and evaluation does not need."""
@@ -23,6 +27,9 @@ _TRAINING_ONLY = {"data": ("scene", "derive"), "clips": ("name", "every", "weigh
 _PLACES = {
     "data": ("folder",),
     "coco": ("file", "images", "masks"),
+    "lanes": ("file", "images"),
+    "drives": (),
+    "tracks": ("folder",),
     "mattes": ("videos", "alphas"),
     "clips": ("path",),
 }
@@ -75,7 +82,8 @@ class Options(_Table):
     """How is measured.
 
     boundary: tolerance of the boundary F as a share of the diagonal. lines: regions that are thin and measured by
-    the line F1. line_tolerance: in pixels of a picture that is `line_width` wide.
+    the line F1. line_tolerance: in pixels of a picture that is `line_width` wide. conditions: name -> what the
+    stems of its pictures match, such as night = "^night_"; what is measured of masks is also told of each.
     """
 
     boundary: Annotated[float, Field(gt=0.0, le=0.5)] = BOUNDARY
@@ -83,6 +91,18 @@ class Options(_Table):
     line_tolerance: Annotated[float, Field(ge=0.0)] = 5.0
     line_width: Annotated[int, Field(ge=16, le=8192)] = 640
     alias: tuple[Alias, ...] = ()
+    conditions: Mapping[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _patterns(self) -> Self:
+        for name, pattern in self.conditions.items():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(
+                    f"the condition {name!r} has {pattern!r}, which is no regular expression: {error}"
+                ) from error
+        return self
 
     def names_for(self, region: str, card: Card) -> tuple[str, ...]:
         """What the card calls a region of the sets; empty where it does not know it."""
@@ -97,19 +117,23 @@ class Options(_Table):
 class Plan(_Table):
     """Sets and clips, and how they are measured. task: what is measured on all sets, None for what each is made for.
 
-    coco: COCO files. mattes: videos with their alphas.
+    coco: COCO files. mattes: videos with their alphas. lanes: labelled lane lines. drives: drawn ones. tracks: things
+    that keep a number.
     """
 
     data: tuple[DataSet, ...] = ()
     coco: tuple[CocoSet, ...] = ()
     mattes: tuple[FootageSet, ...] = ()
+    lanes: tuple[LaneSet, ...] = ()
+    drives: tuple[DriveSet, ...] = ()
+    tracks: tuple[TrackSet, ...] = ()
     task: Task | None = None
     clips: tuple[Clip, ...] = ()
     options: Options = Options()
 
     @model_validator(mode="after")
     def _titles(self) -> Self:
-        titles = [data.title for data in (*self.sets, *self.mattes)]
+        titles = [data.title for data in (*self.sets, *self.mattes, *self.lanes, *self.drives, *self.tracks)]
         if twice := sorted({title for title in titles if titles.count(title) > 1}):
             raise ValueError(f'two sets are called {", ".join(twice)}: give each of them a name = "..." of its own')
         return self
@@ -117,12 +141,22 @@ class Plan(_Table):
     @property
     def sets(self) -> tuple[DataSet | CocoSet, ...]:
         """All sets of labelled pictures."""
-        return (*self.data, *self.coco)
+        every: tuple[DataSet | CocoSet, ...] = (*self.data, *self.coco)
+        region = ROAD_REGIONS.get(self.task) if self.task else None
+        return tuple(data for data in every if region is None or region in data.regions)
 
     def check_tasks(self) -> None:
         """ConfigError where the labels of a set cannot tell what is to be measured."""
-        for data in self.sets:
+        for data in (*self.sets, *self.lanes, *self.drives, *self.tracks):
             task_of(data.title, data.kind, self.task)
+        region = ROAD_REGIONS.get(self.task) if self.task else None
+        if region and not (self.sets or self.lanes or self.drives):
+            every: tuple[DataSet | CocoSet | FootageSet, ...] = (*self.data, *self.coco, *self.mattes)
+            titles = ", ".join(repr(data.title) for data in every) or "the clips"
+            raise ConfigError(
+                f"nothing in {titles} labels {region!r}, so --task {self.task} cannot be measured: give other data, or "
+                f"say in a TOML file which labels are it, regions = {{ {region} = [...] }}"
+            )
         if self.mattes and self.task not in (None, "matte"):
             raise ConfigError(
                 f"{self.mattes[0].title!r} has alphas of videos, so --task {self.task} cannot be measured with it: "
@@ -130,7 +164,7 @@ class Plan(_Table):
             )
 
 
-_FOLDER_KINDS: dict[Task, MaskKind] = {"semantic": "binary", "instance": "instances", "matte": "alpha"}
+_FOLDER_KINDS: dict[Task, MaskKind] = {"instance": "instances", "matte": "alpha"}
 
 
 def make_plan(
@@ -145,12 +179,16 @@ def make_plan(
 
     A folder is a set of masks of the one region that all models give, "person" where they have it: binary ones,
     or what `task` needs; with `alpha` instead of `masks` soft ones, with `videos` and `alphas` footage. A JSON file is
-    a COCO file. Raises ConfigError for what is no plan, for labels that do not serve the task, and where there is
-    nothing to measure.
+    a COCO file, or TuSimple's lines, as is a folder of CULane's labels; one of MOTChallenge has
+    tracks; "rendered:N" is drawn drives. Raises ConfigError for what is no plan, for labels that do not serve the task,
+    and where there is nothing to measure.
     """
     data: list[Any] = []
     coco: list[Any] = []
     mattes: list[Any] = []
+    lanes: list[Any] = []
+    drives: list[Any] = []
+    tracks: list[Any] = []
     footage: list[Any] = [{"path": clip} for clip in clips]
     settings: dict[str, Any] = {}
     for path in places:
@@ -159,22 +197,32 @@ def make_plan(
             data += tables["data"]
             coco += tables["coco"]
             mattes += tables["mattes"]
+            lanes += tables["lanes"]
+            drives += tables["drives"]
+            tracks += tables["tracks"]
             footage += tables["clips"]
             settings |= {**tables["eval"], "alias": [*settings.get("alias", ()), *tables["eval"].get("alias", ())]}
-        elif is_coco(path):
-            coco.append({"file": path})
+        elif (drawn := drive_set(path)) is not None:
+            drives.append(drawn)
         elif is_footage(path):
             about = {"videos": path / "videos", "alphas": path / "alphas", "name": path.name}
             mattes.append({**about, "region": _common_region(cards, path)})
+        elif is_tracks(path):
+            tracks.append({"folder": path})
+        elif is_lanes(path):
+            lanes.append({"file": path})
+        elif is_coco(path):
+            coco.append({"file": path})
         else:
-            data.append(_folder(path, _common_region(cards, path), task))
+            _refuse_masks(path, task)
+            region = ROAD_REGIONS.get(task) if task else None
+            data.append(_folder(path, region or _common_region(cards, path), task))
     settings |= {key: value for key, value in options.items() if value is not None}
-    if not data and not coco and not mattes and not footage:
+    if not any((data, coco, mattes, lanes, drives, tracks, footage)):
         raise ConfigError("nothing to measure: give --data with a folder or a TOML file, or --clips with videos")
     try:
-        plan = Plan.model_validate(
-            {"data": data, "coco": coco, "mattes": mattes, "task": task, "clips": footage, "options": settings}
-        )
+        sets = {"data": data, "coco": coco, "mattes": mattes, "lanes": lanes, "drives": drives, "tracks": tracks}
+        plan = Plan.model_validate({**sets, "clips": footage, "task": task, "options": settings})
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'plan'}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{', '.join(map(str, places)) or 'the options'} cannot be used: {problems}") from error
@@ -182,18 +230,26 @@ def make_plan(
     return plan
 
 
-def _folder(path: Path, region: str, task: Task | None) -> DataSet:
+def _refuse_masks(path: Path, task: Task | None) -> None:
+    if task == "obstacles":
+        raise ConfigError(
+            f"{path} is a folder of masks, which show no boxes of single obstacles: give --data a COCO "
+            "file, or rendered:20"
+        )
     if task == "panoptic":
         raise ConfigError(
             f"{path} is a folder of masks, which show no panoptic segments: give --data a COCO panoptic JSON file"
         )
+
+
+def _folder(path: Path, region: str, task: Task | None) -> DataSet:
     soft = (path / "alpha").is_dir() and not (path / "masks").is_dir()
-    kind = "alpha" if soft else _FOLDER_KINDS[task or "semantic"]
+    kind = "alpha" if soft else _FOLDER_KINDS.get(task or "semantic", "binary")
     return DataSet(folder=path, kind=kind, masks="alpha" if soft else "masks", regions={region: ()})
 
 
 def read_tables(path: Path) -> dict[str, Any]:
-    """The tables "data", "coco", "mattes", "clips" and "eval" of a TOML file, ready for `Plan`, and no others.
+    """The tables that a `Plan` has, and "eval", of a TOML file, ready for it, and no others.
 
     Relative paths start at the file's folder; ${NAME} in paths is the environment's.
     """
@@ -222,6 +278,8 @@ def read_tables(path: Path) -> dict[str, Any]:
 
 
 def _common_region(cards: Sequence[Card], folder: Path) -> str:
+    if not cards:
+        raise ConfigError(f"nothing to measure on {folder}: give a --model; only rendered drives need none")
     common = [name for name in cards[0].names if all(name in card.names for card in cards)]
     if "person" in common:
         return "person"

@@ -15,8 +15,9 @@ from typing import Any
 from rtseg.cards import Card
 from rtseg.evaluate.flicker import ClipScores
 from rtseg.evaluate.plan import Options
+from rtseg.evaluate.road_tables import figure
 from rtseg.evaluate.scores import SetScores
-from rtseg.evaluate.tables import figure, missing_names, set_tables
+from rtseg.evaluate.tables import missing_names, set_tables
 from rtseg.sinks.files import make_folder, write_whole
 from rtseg.tables import Table
 
@@ -50,7 +51,8 @@ class Report:
         """Models, then the tables of each set, then the clips."""
         titles = list(dict.fromkeys(scores.data for scores in self.sets))
         sets = [set_tables([scores for scores in self.sets if scores.data == title]) for title in titles]
-        return [_model_table(self.models, self.threads), *chain(*sets), *_clip_tables(self.clips)]
+        models = [_model_table(self.models, self.threads)] if self.models else []
+        return [*models, *chain(*sets), *_clip_tables(self.clips)]
 
     @property
     def data(self) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def make_report(
     threads: int,
 ) -> Report:
     """Results with the machine, the day and the weights that they belong to; times: CPU-ms by model."""
-    first = times[cards[0].name]
+    first = times[cards[0].name] if cards else 0.0
     figures = [
         ModelFigures(card.name, card.sha256, card.input.size, times[card.name], times[card.name] / max(first, 1e-9))
         for card in cards

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -19,7 +20,15 @@ from rtseg.evaluate.models import Model, known_regions, region_masks
 from rtseg.evaluate.panoptic import PanopticTally
 from rtseg.evaluate.plan import Options
 from rtseg.evaluate.scores import PictureScore, RegionTally, SetScores
-from rtseg.evaluate.truth import Task, TrueSegment, said_segments, task_of, true_segments, without_overlap
+from rtseg.evaluate.truth import (
+    ROAD_REGIONS,
+    Task,
+    TrueSegment,
+    said_segments,
+    task_of,
+    true_segments,
+    without_overlap,
+)
 from rtseg.evaluate.worst import MANY, WorstPictures, matte_panels, segment_panels
 from rtseg.ops.resize import enlarge
 from rtseg.results import Instances, Panoptic, Segmentation
@@ -29,6 +38,15 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 """Told what is being done, how much of it, and of how much."""
 
 WORST = MANY
+
+
+class Labelled(Protocol):
+    """A set whose pictures are known by stems."""
+
+    def stems(self, part: Part = "all") -> list[str]:
+        """Those of one side of the split."""
+        ...
+
 
 _SEGMENTS = "picture, truth, prediction; outlines red where one side has no match"
 _MATTES = "picture, true alpha, predicted alpha, difference (red too much, blue too little)"
@@ -113,7 +131,7 @@ def score_footage(
     return found
 
 
-def chosen_stems(data: DataSet | CocoSet, part: Part, limit: int | None) -> list[str]:
+def chosen_stems(data: Labelled, part: Part, limit: int | None) -> list[str]:
     """The stems of a part, at most `limit`, evenly spread over all."""
     stems = data.stems(part)
     if limit is None or limit >= len(stems):
@@ -121,15 +139,22 @@ def chosen_stems(data: DataSet | CocoSet, part: Part, limit: int | None) -> list
     return [stems[i * len(stems) // limit] for i in range(limit)]
 
 
+def asked_regions(data: DataSet | CocoSet, task: Task | None) -> list[str]:
+    """The regions of a set that a task is about: of roads one, else all."""
+    wanted = ROAD_REGIONS.get(task) if task else None
+    return [name for name in data.regions if wanted is None or name == wanted]
+
+
 def _tally(model: Model, data: DataSet | CocoSet, task: Task, wanted: Task | None, options: Options) -> _Tally | None:
     """None for a model that gives no region of the set."""
-    names = known_regions(model.card, list(data.regions), options)
+    labelled = asked_regions(data, task)
+    names = known_regions(model.card, labelled, options)
     if not names:
         return None
     is_coco = isinstance(data, CocoSet)
-    with_regions = task == "semantic" or not is_coco
+    with_regions = task == "semantic" or task in ROAD_REGIONS or not is_coco
     regions = {name: RegionTally(name, name in options.lines) for name in names} if with_regions else {}
-    missing = tuple(name for name in data.regions if name not in names)
+    missing = tuple(name for name in labelled if name not in names)
     tally = _Tally(model, names, missing, task, is_coco or wanted is not None, regions)
     every = [name for own in names.values() for name in own]
     if task in ("instance", "panoptic") and (twice := sorted({name for name in every if every.count(name) > 1})):
@@ -150,7 +175,7 @@ def _tally(model: Model, data: DataSet | CocoSet, task: Task, wanted: Task | Non
         case "matte":
             tally.matte = MatteTally(next(iter(names)))
             tally.worst = WorstPictures(_MATTES)
-        case "semantic":
+        case "semantic" | "drivable" | "lanes" | "obstacles":
             pass
     return tally
 
@@ -226,6 +251,12 @@ def _scores(tally: _Tally, data: DataSet | CocoSet, part: Part, pictures: int, o
         tally.matte.scores if tally.matte is not None else None,
         tally.missing,
         worst_of(list(tally.regions.values())),
+        conditions=tuple(
+            scores
+            for condition, pattern in options.conditions.items()
+            for region in tally.regions.values()
+            if (scores := region.under(condition, re.compile(pattern))) is not None
+        ),
     )
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from rtseg.evaluate.road_tables import figure, road_tables, title_of
 from rtseg.evaluate.scores import RegionScores, SetScores
 from rtseg.tables import Table
 
 
 def set_tables(sets: Sequence[SetScores]) -> list[Table]:
     """All about one set: models side by side, and a table for each kind of figure that there is."""
-    tables = [_region_table(sets)] if any(scores.regions for scores in sets) else []
+    road = [scores for scores in sets if scores.task == "drivable"]
+    tables = [_region_table(sets)] if len(road) < len(sets) and any(scores.regions for scores in sets) else []
+    tables += road_tables(sets)
     if any(scores.precision for scores in sets):
         tables.append(_instance_table(sets))
     if any(scores.panoptic for scores in sets):
@@ -74,7 +77,7 @@ def _region_table(sets: Sequence[SetScores]) -> Table:
             blanks = ["" for _ in headings[2:]]
             blanks[headings.index("accuracy") - 2] = figure(scores.pixel_accuracy)
             rows.append(["all pixels", scores.model, *blanks])
-    return Table(_title(sets[0]), tuple(headings), tuple(map(tuple, rows)))
+    return Table(title_of(sets[0]), tuple(headings), tuple(map(tuple, rows)))
 
 
 def _instance_table(sets: Sequence[SetScores]) -> Table:
@@ -87,7 +90,7 @@ def _instance_table(sets: Sequence[SetScores]) -> Table:
             name = one.name or (mean.classes[0].name if len(mean.classes) == 1 else "mean")
             rows.append((name, scores.model, *map(figure, figures), str(one.truth), str(one.predicted)))
     headings = ("class", "model", "AP", "AP50", "AP75", "small", "medium", "large", "AR", "things", "said")
-    return Table(f"{_title(sets[0])}, instances", headings, tuple(rows))
+    return Table(f"{title_of(sets[0])}, instances", headings, tuple(rows))
 
 
 def _panoptic_table(sets: Sequence[SetScores]) -> Table:
@@ -97,7 +100,7 @@ def _panoptic_table(sets: Sequence[SetScores]) -> Table:
             counts = map(str, (one.found, one.made_up, one.missed))
             rows.append((one.name, scores.model, figure(one.pq), figure(one.sq), figure(one.rq), *counts))
     headings = ("class", "model", "PQ", "SQ", "RQ", "found", "made up", "missed")
-    return Table(f"{_title(sets[0])}, panoptic", headings, tuple(rows))
+    return Table(f"{title_of(sets[0])}, panoptic", headings, tuple(rows))
 
 
 def _matte_table(sets: Sequence[SetScores]) -> Table:
@@ -108,19 +111,8 @@ def _matte_table(sets: Sequence[SetScores]) -> Table:
     for model, matte in mattes:
         figures = [matte.mad, matte.mse, matte.grad, matte.conn, *([matte.dtssd] if is_video else ())]
         rows.append((matte.region, model, *("–" if value is None else f"{value:.2f}" for value in figures)))
-    what = _title(sets[0])
+    what = title_of(sets[0])
     if is_video:
         headings.append("dtSSD x100")
         what = f"{sets[0].data}: {sets[0].pictures} frames of {mattes[0][1].clips} clips"
     return Table(f"{what}, mattes", tuple(headings), tuple(rows))
-
-
-def _title(scores: SetScores) -> str:
-    return f"{scores.data}: {scores.pictures} pictures ({scores.part.replace('_', ' ')})"
-
-
-def figure(value: float | None) -> str:
-    """Three digits behind the point, or a dash for what was not measured."""
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if value < 10 else f"{value:.1f}"

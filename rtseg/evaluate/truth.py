@@ -16,16 +16,19 @@ from rtseg.evaluate.metrics import Bool
 from rtseg.ops.resize import enlarge
 from rtseg.results import Instances, Panoptic, Regions, Segmentation, Semantic
 
-Task: TypeAlias = Literal["semantic", "instance", "panoptic", "matte"]
+Task: TypeAlias = Literal["semantic", "instance", "panoptic", "matte", "drivable", "lanes", "obstacles"]
 TASKS: tuple[Task, ...] = get_args(Task)
 
 _TASKS_OF: Mapping[str, tuple[Task, ...]] = {
-    "binary": ("semantic",),
-    "index": ("semantic",),
+    "binary": ("semantic", "drivable", "lanes"),
+    "index": ("semantic", "drivable", "lanes"),
     "instances": ("instance", "semantic"),
     "alpha": ("matte", "semantic"),
-    "coco-panoptic": ("panoptic", "instance", "semantic"),
-    "coco-instances": ("instance", "semantic"),
+    "coco-panoptic": ("panoptic", "instance", "semantic", "obstacles", "drivable", "lanes"),
+    "coco-instances": ("instance", "semantic", "obstacles", "drivable", "lanes"),
+    "lane-lines": ("lanes",),
+    "drawn-drives": ("lanes", "obstacles"),
+    "tracks": ("obstacles",),
 }
 """Kind of labels -> what can be measured with them, the usual first."""
 
@@ -34,7 +37,13 @@ _WORDS: Mapping[Task, str] = {
     "instance": "single things",
     "panoptic": "segments that share out the picture",
     "matte": "soft alpha",
+    "drivable": "road",
+    "lanes": "lane markings",
+    "obstacles": "boxes of single obstacles",
 }
+
+ROAD_REGIONS: Mapping[Task, str] = {"drivable": "drivable", "lanes": "lane"}
+"""What tasks of roads measure of sets of masks."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -73,7 +73,7 @@ def segment_panels(
     Outlines are white around what has its match on the other side, red around what has none.
     """
     colours = palette_for(sorted(names))
-    plain = _small(rgb)
+    plain = small(rgb)
     sides = [
         _drawn(plain, [(segment.name, segment.mask) for segment in side], matched, colours)
         for side, matched in ((truth, found), (said, right))
@@ -83,7 +83,7 @@ def segment_panels(
 
 def matte_panels(rgb: U8, truth: U8, predicted: U8) -> list[U8]:
     """The picture, the true alpha, the predicted one, and where they differ: red too much, blue too little."""
-    plain = _small(rgb)
+    plain = small(rgb)
     size = plain.shape[1], plain.shape[0]
     mattes = [resize(matte, size) for matte in (truth, predicted)]
     shown = [np.dstack([matte] * 3) for matte in mattes]
@@ -92,7 +92,7 @@ def matte_panels(rgb: U8, truth: U8, predicted: U8) -> list[U8]:
     return [centred(panel) for panel in (plain, *shown, difference)]
 
 
-def _small(rgb: U8) -> U8:
+def small(rgb: U8) -> U8:
     """As large as fits a panel."""
     height, width = rgb.shape[:2]
     ratio = min(PANEL[0] / width, PANEL[1] / height)
