@@ -63,7 +63,7 @@ def test_a_vehicle_stands_where_its_distance_is_and_hides_lines() -> None:
     assert x1 - x0 == pytest.approx(1.8 / 25 * last.view.focal, rel=0.01)
     _, lane, vehicle, _ = last.regions.probabilities
     assert vehicle.any()
-    assert not lane[vehicle > 0].any()
+    assert not lane[vehicle == 255].any()
     assert first.obstacles[0].in_path
 
 

@@ -294,13 +294,18 @@ def _masks(
     _roughen(made[1], drive.rough, chance)
     across, down = width / drive.size[0], height / drive.size[1]
     for each in obstacles:
-        x0, y0, x1, y1 = (round(side * by) for side, by in zip(each.box, (across, down, across, down), strict=True))
+        x0, y0, x1, y1 = (side * by for side, by in zip(each.box, (across, down, across, down), strict=True))
+        share = np.outer(_covered(y0, y1, height), _covered(x0, x1, width))
+        made[:] = np.rint(made * (1.0 - share))
         region = 2 if each.label == "vehicle" else 3
-        box = np.s_[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
-        for plane in made:
-            plane[box] = 0
-        made[region][box] = 255
+        made[region] += np.rint(255.0 * share).astype(np.uint8)
     return made
+
+
+def _covered(start: float, end: float, length: int) -> F64:
+    """How much of each of `length` pixels is between two places, 0..1: sides of masks are as soft as networks' are."""
+    pixels = np.arange(length)
+    return np.asarray(np.clip(np.minimum(pixels + 1.0, end) - np.maximum(pixels, start), 0.0, 1.0))
 
 
 def _roughen(lane: U8, rough: Rough, chance: np.random.Generator) -> None:
