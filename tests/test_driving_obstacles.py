@@ -22,7 +22,18 @@ pytest.importorskip("trackers", reason="rtseg[driving] is not installed")
 
 from benchmarks.obstacles import KINDS, run
 from rtseg.driving.obstacles import Obstacles
-from rtseg.driving.state import Fix, LaneLine, Lanes, Measure, Scene, observe_fix, observe_lanes, observe_view
+from rtseg.driving.state import (
+    Event,
+    Fix,
+    LaneLine,
+    Lanes,
+    Measure,
+    Scene,
+    observe_event,
+    observe_fix,
+    observe_lanes,
+    observe_view,
+)
 
 LEVEL = dataclasses.replace(VIEW, pitch_sigma=math.radians(2.0))
 """A view whose pitch is hardly known, so that only sizes tell distances."""
@@ -311,3 +322,10 @@ def test_without_the_library_it_is_said_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "trackers", None)
     with pytest.raises(DependencyMissing, match=r"pip install 'rtseg\[driving\]'"):
         load("analyzer", "obstacles")
+
+
+def test_events_of_analyzers_before_are_not_told_again() -> None:
+    world = World([Thing(1, lambda _: 20.0)], seconds=0.2)
+    frame, seen, _ = next(iter(world.frames(masks=True)))
+    known = observe_event(Event("lane_departure", "warning", frame.pts, "on", 0.5, {}), frame.pts)
+    assert [each for each in Obstacles().after(frame, seen, [known]) if each.kind == "event"] == []

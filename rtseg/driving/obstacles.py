@@ -107,9 +107,10 @@ class Obstacles:
         self, frame: Frame, segmentation: Segmentation, observations: Sequence[Observation], /
     ) -> Sequence[Observation]:
         """The same with what is known of the frame already: where the camera looks, lanes, the own speed."""
-        scene = self.read(frame, segmentation, Scene.read(observations))
+        known = Scene.read(observations)
+        scene = self.read(frame, segmentation, known)
         found = [observe_obstacle(each, frame.pts) for each in scene.obstacles]
-        return found + [observe_event(each, frame.pts) for each in scene.events]
+        return found + [observe_event(each, frame.pts) for each in scene.events[len(known.events) :]]
 
     def read(self, frame: Frame, segmentation: Segmentation, scene: Scene) -> Scene:
         """The scene with its obstacles, nearest first, and with these events more."""
