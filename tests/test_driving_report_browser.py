@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
-from browser import page
+from browser import opened, page, until
 
 import rtseg
 from benchmarks.report import made_thumbnails, write_drive
 from rtseg.driving.recorded import read_drive
 from rtseg.driving.report import drive_page
 from rtseg.reports import write_reports
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.slow
 CURRENT = "[...document.querySelectorAll('.event')].findIndex(e => e.getAttribute('aria-current') === 'true')"
@@ -39,28 +33,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = drive_page(drive, thumbnails=made_thumbnails(6, 600), video=folder / "drive.webm")
     (folder / "report.html").write_text(text, encoding="utf-8")
     return folder / "report.html"
-
-
-@contextmanager
-def opened(path: Path, **settings: Any) -> Iterator[tuple[Page, list[str], list[str]]]:
-    """The page, what it asked for, and what went wrong in it."""
-    with page("--autoplay-policy=no-user-gesture-required", **settings) as tab:
-        asked: list[str] = []
-        wrong: list[str] = []
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.on("pageerror", lambda error: wrong.append(str(error)))
-        tab.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
-        tab.goto(path.as_uri())
-        yield tab, asked, wrong
-
-
-def until(tab: Page, told: str) -> None:
-    """Wait for it, ten seconds at most; the page's policy lets Playwright not do it itself."""
-    for _ in range(200):
-        if tab.evaluate(told):
-            return
-        tab.wait_for_timeout(50)
-    pytest.fail(f"never: {told}")
 
 
 def test_it_opens_from_a_file_and_asks_for_nothing(report: Path) -> None:

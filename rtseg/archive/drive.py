@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from rtseg import registry
+from rtseg.archive.folder import CLIPS, SUMMARY, VIDEO, check_input, clear_folder
+from rtseg.archive.pages import write_page
 from rtseg.archive.summary import summarize
 from rtseg.build import Job, build, build_source
 from rtseg.config import Config, parse_config
@@ -26,6 +28,7 @@ from rtseg.errors import ConfigError, SinkError, SourceError
 from rtseg.live.playback import Playback
 from rtseg.options import configure
 from rtseg.places import redact
+from rtseg.reports import PAGE
 from rtseg.sinks.addresses import parse_address
 from rtseg.sinks.clips import cut
 from rtseg.sinks.codecs import CONTAINERS
@@ -47,8 +50,9 @@ class DriveOptions:
     calibration: a file, detector: a model for boxes, for the analyzers that take one. gps: a log, "auto" for the one
     beside the file, "none" for none. gps_offset: as in `rtseg.driving.sidecars.Gps`. analyzers: None for those of
     `ANALYZERS` that are there. overlay: None for the HUD, or for "road" where there is none. lead, tail: seconds before
-    and after an event in its clip. live: as if it came from a camera. to: addresses of live outputs, as of `rtseg
-    stream`. kafka: HOST:PORT of a broker. stream: what rows and messages call the input, usually the file's name.
+    and after an event in its clip. report: write `report.html`. live: as if it came from a camera. to: addresses of
+    live outputs, as of `rtseg stream`. kafka: HOST:PORT of a broker. stream: what rows and messages call the input,
+    usually the file's name.
     """
 
     model: str = "road"
@@ -65,6 +69,7 @@ class DriveOptions:
     clips: bool = True
     lead: float = 3.0
     tail: float = 3.0
+    report: bool = True
     live: bool = False
     to: tuple[str, ...] = ()
     kafka: str | None = None
@@ -81,10 +86,12 @@ def drive(
     stop: threading.Event | None = None,
     progress: Callable[[Stats], None] | None = None,
 ) -> tuple[Stats, dict[str, Any]]:
-    """Write `annotated.mp4`, the tables, `clips/` and `summary.json` into `folder`; the stats, and the summary.
+    """Write `annotated.mp4`, the tables, `clips/`, `report.html` and `summary.json` into `folder`; the stats, and the
+    summary.
 
-    Raises `RtsegError` of the kind that fits, before anything is written where that is possible.
-    """
+    What an earlier drive made there is taken away first. Raises `RtsegError` of the kind that fits, before anything is
+    written where that is possible.
+    """  # fmt: skip
     return open_drive(source, folder, options, more_sinks=more_sinks).run(stop=stop, progress=progress)
 
 
@@ -101,11 +108,18 @@ def open_drive(
     gps, note = _log_of(source, chosen)
     config = drive_config(source, chosen, gps=gps)
     place = make_folder(folder)
+    check_input(place, os.fspath(source))
     tables = Tables(place, stream=name, parquet=chosen.parquet)
     try:
         job = _job(config, place, tables, name, chosen, more_sinks)
     except BaseException:
         tables.discard()
+        raise
+    try:
+        clear_folder(place)
+    except BaseException:
+        tables.discard()
+        job.close()
         raise
     return Drive(job, tables, place, os.fspath(source), config, chosen, name, (note,) if note else ())
 
@@ -139,8 +153,11 @@ class Drive:
         about["analyzers"] = [each.type for each in self.config.analyzers]
         notes = [*job.notes, *self.notes, *clips.notes]
         summary = summarize(self.folder, about, stats, tables, clips=clips.made, notes=notes)
+        if self.options.report and stats.frames_out:
+            note = write_page(self.folder, self.name, summary)
+            summary = {**summary, "report": None if note else PAGE, "notes": [*notes, *([note] if note else ())]}
         text = json.dumps(summary, indent=2) + "\n"
-        write_whole(self.folder / "summary.json", text.encode())
+        write_whole(self.folder / SUMMARY, text.encode())
         return stats, summary
 
 
@@ -176,7 +193,7 @@ def drive_config(source: str | os.PathLike[str], options: DriveOptions, *, gps: 
 def _job(
     config: Config, place: Path, tables: Tables, name: str, options: DriveOptions, more_sinks: Sequence[Sink]
 ) -> Job:
-    video: dict[str, Any] = {"type": "video", "path": str(place / "annotated.mp4"), "codec": options.codec}
+    video: dict[str, Any] = {"type": "video", "path": str(place / VIDEO), "codec": options.codec}
     sinks: list[dict[str, Any]] = [video, *map(parse_address, options.to)]
     if options.kafka is not None:
         sinks.append({"type": "kafka", "servers": options.kafka, "topic": options.topic, "stream": name})
@@ -203,11 +220,11 @@ def _clips(source: str | os.PathLike[str], place: Path, tables: Tables, options:
     notes: list[str] = []
     if not options.clips or not tables.events:
         return _Clips(made, notes)
-    path = place / "annotated.mp4" if live else Path(source)
+    path = place / VIDEO if live else Path(source)
     if not path.is_file():
         return _Clips(made, ["no clips: the input is no file"])
     suffix = path.suffix.lower() if path.suffix.lower() in CONTAINERS else ".mkv"
-    folder = make_folder(place / "clips")
+    folder = make_folder(place / CLIPS)
     zero = (tables.first or 0.0) if live else 0.0  # what is recorded live begins with its first frame
     for event in tables.events:
         begin, end = float(event["start"] or 0.0) - zero, float(event["end"] or 0.0) - zero
@@ -218,7 +235,7 @@ def _clips(source: str | os.PathLike[str], place: Path, tables: Tables, options:
             notes.append(f"no clip of {event['id']}: {str(error).replace(str(place), '.')}")
             continue
         made[str(event["id"])] = {
-            "file": f"clips/{name}",
+            "file": f"{CLIPS}/{name}",
             "of": path.name if live else "input",
             "from": round(clip.start, 6),
             "to": round(clip.end, 6),

@@ -36,6 +36,7 @@ GpsOffset = Annotated[
 ]
 Parquet = Annotated[bool, typer.Option("--parquet", help="Write the tables as Parquet too.")]
 Clips = Annotated[bool, typer.Option(help="Cut a clip around each event.")]
+Report = Annotated[bool, typer.Option(help="Write report.html, a page of the drive.")]
 KafkaServers = Annotated[
     str | None, typer.Option("--kafka", help="Send a message a frame to this broker.", metavar="HOST:PORT")
 ]
@@ -64,6 +65,7 @@ def drive(
     codec: Codec = None,
     parquet: Parquet = False,
     clips: Clips = True,
+    report: Report = True,
     kafka: KafkaServers = None,
     topic: Topic = "rtseg",
     providers: Providers = None,
@@ -91,6 +93,7 @@ def drive(
         threads=threads,
         parquet=parquet,
         clips=clips,
+        report=report,
         live=live,
         to=tuple(to or ()),
         kafka=kafka,
@@ -136,6 +139,7 @@ def batch(
     codec: Codec = None,
     parquet: Parquet = False,
     clips: Clips = True,
+    report: Report = True,
     kafka: KafkaServers = None,
     topic: Topic = "rtseg",
     providers: Providers = None,
@@ -170,6 +174,7 @@ def batch(
             threads=threads,
             parquet=parquet,
             clips=clips,
+            report=report,
             kafka=kafka,
             topic=topic,
         )

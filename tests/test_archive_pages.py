@@ -1,0 +1,73 @@
+"""Drives of a drawn road, from the video to pages in a real browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from archives import REPEATED, archive, contents
+from browser import opened, until
+from drawn_roads import drawn_road
+
+from rtseg.archive.batch import batch
+from rtseg.archive.drive import DriveOptions, drive
+
+SMALL = DriveOptions(model="road-fast", analyzers=("lanes",), codec=REPEATED, threads=1)
+VIDEO = "document.querySelector('video')"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("live", [False, True])
+def test_a_departure_becomes_an_event_a_clip_and_a_page_that_plays_it(tmp_path: Path, live: bool) -> None:
+    pytest.importorskip("trackers", reason="rtseg[driving] is not installed")
+    options = DriveOptions(codec=REPEATED, threads=1, live=live, lead=1.0)
+    _, summary = drive(drawn_road(tmp_path / "road.mp4"), tmp_path / "out", options)
+    (event,) = summary["event_list"]
+    assert (event["kind"], event["clip"]["file"]) == ("lane_departure", f"clips/{event['id']}.mp4")
+    assert event["clip"]["of"] == ("annotated.mp4" if live else "input")
+    with opened(tmp_path / "out" / "report.html") as (tab, asked, wrong):
+        tab.keyboard.press("j")
+        tab.keyboard.press("Enter")
+        until(tab, f"{VIDEO}.currentTime > {event['clip']['event_at']} + 0.1")
+        assert tab.evaluate(f"{VIDEO}.error") is None
+        assert tab.evaluate(f"[{VIDEO}.videoWidth, {VIDEO}.videoHeight]") == [640, 360]
+        assert tab.evaluate(f"{VIDEO}.src").startswith("data:video/mp4;base64,")
+        assert [url for url in asked if url.startswith("http")] == []
+        assert wrong == []
+
+
+def test_an_archive_has_a_page_of_its_drives_and_of_what_failed(tmp_path: Path) -> None:
+    folder = archive(tmp_path / "in", 2)
+    (folder / "bad.mp4").write_bytes(b"no video")
+    batch(str(folder), tmp_path / "one", SMALL, jobs=2)
+    page = (tmp_path / "one" / "index.html").read_text()
+    assert "<title>Archive</title>" in page
+    assert "./000.mp4/report.html" in page
+    assert "./below/001.mp4/report.html" in page
+    assert "bad.mp4 is" in page
+    assert (tmp_path / "one" / "below" / "001.mp4" / "report.html").is_file()
+    batch(str(folder), tmp_path / "other", SMALL, jobs=1)
+    assert contents(tmp_path / "one") == contents(tmp_path / "other")
+
+
+def test_going_on_renews_the_page_of_an_archive(tmp_path: Path) -> None:
+    folder, out = archive(tmp_path / "in", 1), tmp_path / "out"
+    batch(str(folder), out, SMALL)
+    before = (out / "index.html").read_text()
+    archive(folder, 2)
+    assert batch(str(folder), out, SMALL, resume=True).counts["done"] == 2
+    after = (out / "index.html").read_text()
+    assert "001.mp4" not in before
+    assert "./below/001.mp4/report.html" in after
+    (folder / "below" / "001.mp4").unlink()
+    batch(str(folder), out, SMALL, resume=True)
+    assert (out / "index.html").read_text() == before
+
+
+def test_an_archive_whose_page_fails_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rtseg.archive.pages.write_index", fails)
+    assert batch(str(archive(tmp_path / "in", 1)), tmp_path / "out", SMALL).code == 0
+    assert not (tmp_path / "out" / "index.html").exists()
