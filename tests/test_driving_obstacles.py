@@ -274,6 +274,25 @@ def test_a_detector_is_asked_every_few_frames_and_names_what_masks_find() -> Non
     assert [each.label for each in last.obstacles] == ["car"]
 
 
+def road_alone(seen: Segmentation) -> Regions:
+    return Regions(np.zeros((1, 192, 320), np.uint8), ("drivable",), seen.pts, seen.size)
+
+
+def test_where_masks_know_no_obstacles_the_detector_is_asked_for_each_frame() -> None:
+    detector = Seeing()
+    analyzer = Obstacles(detector=detector, every=4)
+    frames = list(World([], seconds=0.2).frames(masks=True))
+    last = [analyzer.read(frame, road_alone(seen), Scene(view=VIEW)) for frame, seen, _ in frames][-1]
+    assert detector.asked == [0, 1, 2, 3, 4, 5]
+    assert [(each.label, each.seen) for each in last.obstacles] == [("car", True)]
+
+
+def test_where_nobody_knows_obstacles_it_is_said() -> None:
+    frame, seen, _ = next(iter(World([], seconds=0.1).frames(masks=True)))
+    with pytest.raises(ConfigError, match="the model has drivable; give a detector"):
+        Obstacles()(frame, road_alone(seen))
+
+
 def test_where_the_detector_fails_masks_do_alone_and_it_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "rtseg"):
         last = scenes(World([Thing(1, lambda t: 20.0)], seconds=0.4), analyzer=Obstacles(detector=Seeing(fails=True)))[
