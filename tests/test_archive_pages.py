@@ -36,6 +36,19 @@ def test_a_departure_becomes_an_event_a_clip_and_a_page_that_plays_it(tmp_path: 
         assert wrong == []
 
 
+@pytest.mark.slow
+def test_other_models_give_lanes_and_a_detector_gives_obstacles(
+    tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("trackers", reason="rtseg[driving] is not installed")
+    monkeypatch.setenv("RTSEG_MODELS", str(shared / "weights"))
+    options = DriveOptions(model="twinlitenetplus-nano", detector="yolox-nano", report=False)
+    _, summary = drive(shared / "clips" / "road" / "highway_traffic.mp4", tmp_path, options)
+    assert (summary["frames"], summary["with_lane"], summary["events"]) == (38, 1.0, {})
+    assert summary["tracks"] >= 2
+    assert summary["rows"]["tracks"] >= 60
+
+
 def test_an_archive_has_a_page_of_its_drives_and_of_what_failed(tmp_path: Path) -> None:
     folder = archive(tmp_path / "in", 2)
     (folder / "bad.mp4").write_bytes(b"no video")

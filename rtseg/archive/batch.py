@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rtseg.archive.drive import DriveOptions
+from rtseg.archive.analysis import check_installed
 from rtseg.archive.journal import NAME, SCHEMA, Journal
+from rtseg.archive.options import DriveOptions
 from rtseg.archive.pages import write_archive_page
 from rtseg.archive.tasks import (
     MARK,
@@ -97,11 +98,14 @@ def batch(
     with a journal; files that are whole stay, those that failed are tried again. cluster: a Ray cluster's address.
     workers: in place of those. stop: set it to end at once; what is being worked on is left out.
 
-    Raises ConfigError, ModelError and SinkError before any file; a file's own failure is in `Batch.files`.
-    """  # fmt: skip
+    Raises ConfigError, DependencyMissing, ModelError and SinkError before any file; a file's own failure is in
+    `Batch.files`.
+    """
     chosen = DriveOptions() if choice is None else choice
     if isinstance(chosen, RunChoice) and chosen.config.sinks:
         raise ConfigError("a batch makes the outputs of each file itself: take [[sinks]] out of the configuration")
+    if isinstance(chosen, DriveOptions):
+        check_installed(chosen)
     root, paths = find_files(given, without=Path(folder))
     settings = settings_hash(chosen)
     place = make_folder(folder)

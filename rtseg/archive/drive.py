@@ -6,7 +6,6 @@ same bytes, whatever runs beside it.
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 import os
@@ -17,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from rtseg import registry
+from rtseg.archive.analysis import analysis_of, check_installed
 from rtseg.archive.folder import CLIPS, SUMMARY, VIDEO, check_input, clear_folder
+from rtseg.archive.options import DriveOptions
 from rtseg.archive.pages import write_page
 from rtseg.archive.summary import summarize
 from rtseg.build import Job, build, build_source
 from rtseg.config import Config, parse_config
 from rtseg.driving.sidecars import log_beside, read_log
 from rtseg.driving.tables import Tables
-from rtseg.errors import ConfigError, SinkError, SourceError
+from rtseg.errors import SinkError, SourceError
 from rtseg.live.playback import Playback
 from rtseg.options import configure
 from rtseg.places import redact
@@ -38,43 +39,9 @@ from rtseg.types import Sink, StreamInfo
 
 log = logging.getLogger("rtseg")
 
-ANALYZERS = ("lanes", "obstacles")
-"""Those of roads, in the order in which they are asked; each is used where it is there."""
+__all__ = ["HUD", "Drive", "DriveOptions", "drive", "drive_config", "open_drive"]
+
 HUD = "hud"
-
-
-@dataclass(frozen=True, slots=True)
-class DriveOptions:
-    """What can be chosen of a drive.
-
-    calibration: a file, detector: a model for boxes, for the analyzers that take one. gps: a log, "auto" for the one
-    beside the file, "none" for none. gps_offset: as in `rtseg.driving.sidecars.Gps`. analyzers: None for those of
-    `ANALYZERS` that are there. overlay: None for the HUD, or for "road" where there is none. lead, tail: seconds before
-    and after an event in its clip. report: write `report.html`. live: as if it came from a camera. to: addresses of
-    live outputs, as of `rtseg stream`. kafka: HOST:PORT of a broker. stream: what rows and messages call the input,
-    usually the file's name.
-    """
-
-    model: str = "road"
-    calibration: Path | None = None
-    detector: str | None = None
-    gps: str = "auto"
-    gps_offset: float = 0.0
-    analyzers: tuple[str, ...] | None = None
-    overlay: str | None = None
-    codec: str | None = None
-    providers: tuple[str, ...] | None = None
-    threads: int | None = None
-    parquet: bool = False
-    clips: bool = True
-    lead: float = 3.0
-    tail: float = 3.0
-    report: bool = True
-    live: bool = False
-    to: tuple[str, ...] = ()
-    kafka: str | None = None
-    topic: str = "rtseg"
-    stream: str | None = None
 
 
 def drive(
@@ -106,7 +73,9 @@ def open_drive(
     chosen = DriveOptions() if options is None else options
     name = chosen.stream or _name_of(source)
     gps, note = _log_of(source, chosen)
+    check_installed(chosen)
     config = drive_config(source, chosen, gps=gps)
+    notes = (*((note,) if note else ()), *analysis_of(chosen).notes)
     place = make_folder(folder)
     check_input(place, os.fspath(source))
     tables = Tables(place, stream=name, parquet=chosen.parquet)
@@ -121,7 +90,7 @@ def open_drive(
         tables.discard()
         job.close()
         raise
-    return Drive(job, tables, place, os.fspath(source), config, chosen, name, (note,) if note else ())
+    return Drive(job, tables, place, os.fspath(source), config, chosen, name, notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +131,8 @@ class Drive:
 
 
 def drive_config(source: str | os.PathLike[str], options: DriveOptions, *, gps: Path | None = None) -> Config:
-    """The run behind a drive, without its outputs."""
+    """The run behind a drive, without its outputs; raises as `analysis_of` does."""
+    analysis = analysis_of(options, gps=gps)
     overlay = options.overlay
     hud = overlay is None and HUD in registry.entries("effect")
     base = configure(
@@ -172,21 +142,9 @@ def drive_config(source: str | os.PathLike[str], options: DriveOptions, *, gps: 
         providers=options.providers,
         threads=options.threads,
     )
-    known = registry.entries("analyzer")
-    wanted = [name for name in ANALYZERS if name in known] if options.analyzers is None else options.analyzers
-    analyzers: list[dict[str, Any]] = [{"type": "gps", "path": str(gps), "offset": options.gps_offset}] if gps else []
-    given = {"calibration": options.calibration and str(options.calibration), "detector": options.detector}
-    taken: set[str] = set()
-    for name in wanted:
-        table: dict[str, Any] = {"type": name}
-        for option in [option for option, value in given.items() if value is not None and _takes(name, option)]:
-            table[option] = {"name": given[option]} if option == "detector" else given[option]
-            taken.add(option)
-        analyzers.append(table)
-    for option, value in given.items():
-        if value is not None and option not in taken:
-            raise ConfigError(f"no analyzer here takes the {option} {value}: leave it out")
-    parsed = parse_config({"analyzers": analyzers, "effects": [{"type": HUD}] if hud else []}, origin="drive")
+    parsed = parse_config(
+        {"analyzers": list(analysis.tables), "effects": [{"type": HUD}] if hud else []}, origin="drive"
+    )
     return base.model_copy(update={"analyzers": parsed.analyzers, "effects": parsed.effects if hud else base.effects})
 
 
@@ -264,10 +222,6 @@ def _log_of(source: str | os.PathLike[str], options: DriveOptions) -> tuple[Path
             return found, ""
         case named:
             return Path(named), ""
-
-
-def _takes(analyzer: str, option: str) -> bool:
-    return option in inspect.signature(registry.load("analyzer", analyzer)).parameters
 
 
 def _name_of(source: str | os.PathLike[str]) -> str:

@@ -28,6 +28,17 @@ if TYPE_CHECKING:
     from rtseg.archive.tasks import RunChoice
 
 Calibration = Annotated[Path | None, typer.Option(help="How the camera looks at the road, as a file.", metavar="FILE")]
+Height = Annotated[float | None, typer.Option(help="Of the camera over the road.", metavar="METRES", min=0.3, max=5.0)]
+Fov = Annotated[
+    float | None, typer.Option(help="What the lens sees, across the picture.", metavar="DEGREES", min=10.0, max=165.0)
+]
+Analyzers = Annotated[
+    str | None,
+    typer.Option(
+        help="What is read off the road: lanes, obstacles, both joined by a comma, or none; usually both.",
+        metavar="NAMES",
+    ),
+]
 Detector = Annotated[
     str | None, typer.Option(help="A second model, for the boxes of obstacles, such as yolox-nano.", metavar="NAME")
 ]
@@ -48,6 +59,9 @@ def drive(
     source: Annotated[str, typer.Argument(help="A dashcam's file, or anything live.", metavar="INPUT")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A folder for all that is made.", metavar="DIR")],
     calibration: Calibration = None,
+    height: Height = None,
+    fov: Fov = None,
+    analyzers: Analyzers = None,
     detector: Detector = None,
     gps: Annotated[
         str, typer.Option(help="GPX, NMEA or SRT; auto for one beside the file, or none.", metavar="FILE")
@@ -84,6 +98,9 @@ def drive(
     options = DriveOptions(
         model=model,
         calibration=calibration,
+        height=height,
+        fov=fov,
+        analyzers=_analyzers(analyzers),
         detector=detector,
         gps=gps,
         gps_offset=gps_offset,
@@ -128,6 +145,9 @@ def batch(
         str | None, typer.Option(help="A Ray cluster that does it: auto, or HOST:PORT.", metavar="ADDRESS")
     ] = None,
     calibration: Calibration = None,
+    height: Height = None,
+    fov: Fov = None,
+    analyzers: Analyzers = None,
     detector: Detector = None,
     gps_offset: GpsOffset = 0.0,
     model: Model = None,
@@ -166,6 +186,9 @@ def batch(
         choice = DriveOptions(
             model=model or "road",
             calibration=calibration,
+            height=height,
+            fov=fov,
+            analyzers=_analyzers(analyzers),
             detector=detector,
             gps_offset=gps_offset,
             overlay=overlay,
@@ -179,7 +202,8 @@ def batch(
             topic=topic,
         )
     else:
-        given = {"--calibration": calibration, "--detector": detector, "--parquet": parquet or None, "--kafka": kafka}
+        given = {"--calibration": calibration, "--height": height, "--fov": fov, "--analyzers": analyzers}
+        given |= {"--detector": detector, "--parquet": parquet or None, "--kafka": kafka}
         if others := [name for name, value in given.items() if value is not None]:
             raise ConfigError(f"{', '.join(others)} is of rtseg drive: leave it out, or leave --as run out")
         options = {
@@ -210,6 +234,10 @@ def batch(
         }
         print_json({**made.counts, "skipped": made.skipped, "stopped": made.stopped, "files": files})
     raise typer.Exit(interruption.exit_code or made.code)
+
+
+def _analyzers(text: str | None) -> tuple[str, ...] | None:
+    return () if text == "none" else _tuple(text)
 
 
 def _tuple(text: str | None) -> tuple[str, ...] | None:
