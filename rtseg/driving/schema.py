@@ -1,6 +1,6 @@
 """The tables of a drive: their columns, and a frame's rows from what was observed in it.
 
-Version 1 is documented, column by column, in docs/drive.md. A column may be added within a version; what changes its
+Version 2 is documented, column by column, in docs/drive.md. A column may be added within a version; what changes its
 meaning or goes makes another.
 """
 
@@ -11,18 +11,19 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-from rtseg.driving.state import SCHEMA, Event, Measure, Scene
+from rtseg.driving.state import OBSTACLE_MEASURES, SCHEMA, Event, Measure, Scene
 from rtseg.types import Output
 
 Type: TypeAlias = Literal["int", "float", "text", "bool"]
 Row: TypeAlias = dict[str, float | int | str | bool | None]
 TableName: TypeAlias = Literal["frames", "lanes", "tracks", "events"]
 
-VERSION = 1
+VERSION = 2
+"""2 has the time to the vehicle ahead as it was analysed, `headway`, in place of a quotient, `following`."""
 _FLOATS = ("c0", "c1", "c2", "c3", "near", "far", "sigma")
 _MEASURES: dict[str, tuple[str, ...]] = {
     "lanes": ("offset", "heading", "curvature", "width"),
-    "tracks": ("distance", "lateral", "speed", "ttc"),
+    "tracks": OBSTACLE_MEASURES,
 }
 
 
@@ -47,6 +48,7 @@ TABLES: Mapping[TableName, Mapping[str, Type]] = {
         "course": "float",
         "utc": "float",
         **dict.fromkeys(("focal", "pitch", "yaw", "roll", "height", "confidence"), "float"),
+        **dict.fromkeys(("cx", "cy", "pitch_sigma", "yaw_sigma"), "float"),
         "view": "text",
         **_spread(_MEASURES["lanes"]),
         "lines": "int",
@@ -73,9 +75,9 @@ TABLES: Mapping[TableName, Mapping[str, Type]] = {
         "label": "text",
         **dict.fromkeys(("x0", "y0", "x1", "y1", "score"), "float"),
         **_spread(_MEASURES["tracks"]),
-        "following": "float",
         "in_path": "bool",
         "lead": "bool",
+        "seen": "bool",
         "age": "int",
     },
     "events": {
@@ -101,7 +103,6 @@ def frame_rows(output: Output, scene: Scene, stream: str) -> dict[TableName, lis
     frame = output.frame
     where: Row = {"stream": stream, "pts": frame.pts, "time": frame.time}
     fix, view, lanes = scene.fix, scene.view, scene.lanes
-    own = None if fix is None or fix.speed is None else fix.speed.value
     row: Row = {
         **where,
         "index": frame.index,
@@ -116,9 +117,10 @@ def frame_rows(output: Output, scene: Scene, stream: str) -> dict[TableName, lis
     }
     for source, names in (
         (fix, ("latitude", "longitude", "altitude", "course", "utc")),
-        (view, ("focal", "pitch", "yaw", "roll", "height", "confidence")),
+        (view, ("focal", "pitch", "yaw", "roll", "height", "confidence", "pitch_sigma", "yaw_sigma")),
     ):
         row |= {name: getattr(source, name, None) for name in names}
+    row["cx"], row["cy"] = (None, None) if view is None else view.centre
     for name in _MEASURES["lanes"]:
         row |= _measured(name, getattr(lanes, name))
     lines = [
@@ -135,8 +137,6 @@ def frame_rows(output: Output, scene: Scene, stream: str) -> dict[TableName, lis
         track |= dict(zip(("x0", "y0", "x1", "y1"), each.box, strict=True))
         for name in _MEASURES["tracks"]:
             track |= _measured(name, getattr(each, name))
-        moving = each.lead and each.distance is not None and own is not None and own > 1.0
-        track["following"] = each.distance.value / own if moving and each.distance and own else None
         tracks.append(track)
     return {
         "frames": [_plain("frames", row)],
