@@ -6,10 +6,10 @@ import importlib.util
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rtseg import registry
+from rtseg.archive.log import PlacedLog
 from rtseg.archive.options import DriveOptions
 from rtseg.cards import Card
 from rtseg.driving.detections import GROUPS
@@ -29,7 +29,7 @@ class Analysis:
     notes: tuple[str, ...] = ()
 
 
-def analysis_of(options: DriveOptions, *, gps: Path | None = None) -> Analysis:
+def analysis_of(options: DriveOptions, *, gps: PlacedLog | None = None) -> Analysis:
     """The analyzers that were asked for, or those of roads that the model has something for; lanes come first, since
     they say how the camera looks.
 
@@ -41,7 +41,9 @@ def analysis_of(options: DriveOptions, *, gps: Path | None = None) -> Analysis:
     if options.calibration is not None and (lens := [name for name in _LENS if name in given]):
         raise ConfigError(f"the calibration file says how the camera looks: leave it or {' and '.join(lens)} out")
     taken: set[str] = set()
-    tables: list[dict[str, Any]] = [{"type": "gps", "path": str(gps), "offset": options.gps_offset}] if gps else []
+    tables: list[dict[str, Any]] = []
+    if gps is not None:
+        tables.append({"type": "gps", "path": str(gps.path), "offset": gps.offset})
     for name in wanted:
         told = _takes(name) & given.keys()
         if name == "obstacles" and "lanes" in wanted:

@@ -7,7 +7,6 @@ same bytes, whatever runs beside it.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -18,14 +17,14 @@ from typing import Any
 from rtseg import registry
 from rtseg.archive.analysis import analysis_of, check_installed
 from rtseg.archive.folder import CLIPS, SUMMARY, VIDEO, check_input, clear_folder
+from rtseg.archive.log import PlacedLog, log_of
 from rtseg.archive.options import DriveOptions
 from rtseg.archive.pages import write_page
 from rtseg.archive.summary import summarize
 from rtseg.build import Job, build, build_source
 from rtseg.config import Config, parse_config
-from rtseg.driving.sidecars import log_beside, read_log
 from rtseg.driving.tables import Tables
-from rtseg.errors import SinkError, SourceError
+from rtseg.errors import SinkError
 from rtseg.live.playback import Playback
 from rtseg.options import configure
 from rtseg.places import redact
@@ -36,8 +35,6 @@ from rtseg.sinks.codecs import CONTAINERS
 from rtseg.sinks.files import make_folder, write_whole
 from rtseg.stats import Stats
 from rtseg.types import Sink, StreamInfo
-
-log = logging.getLogger("rtseg")
 
 __all__ = ["HUD", "Drive", "DriveOptions", "drive", "drive_config", "open_drive"]
 
@@ -72,10 +69,10 @@ def open_drive(
     """The same, open and waiting: its `info` is known."""
     chosen = DriveOptions() if options is None else options
     name = chosen.stream or _name_of(source)
-    gps, note = _log_of(source, chosen)
+    gps, notes = log_of(source, chosen)
     check_installed(chosen)
     config = drive_config(source, chosen, gps=gps)
-    notes = (*((note,) if note else ()), *analysis_of(chosen).notes)
+    notes = (*notes, *analysis_of(chosen).notes)
     place = make_folder(folder)
     check_input(place, os.fspath(source))
     tables = Tables(place, stream=name, parquet=chosen.parquet)
@@ -130,7 +127,7 @@ class Drive:
         return stats, summary
 
 
-def drive_config(source: str | os.PathLike[str], options: DriveOptions, *, gps: Path | None = None) -> Config:
+def drive_config(source: str | os.PathLike[str], options: DriveOptions, *, gps: PlacedLog | None = None) -> Config:
     """The run behind a drive, without its outputs; raises as `analysis_of` does."""
     analysis = analysis_of(options, gps=gps)
     overlay = options.overlay
@@ -201,27 +198,6 @@ def _clips(source: str | os.PathLike[str], place: Path, tables: Tables, options:
             "frames": clip.frames,
         }
     return _Clips(made, notes)
-
-
-def _log_of(source: str | os.PathLike[str], options: DriveOptions) -> tuple[Path | None, str]:
-    """The log that was named, or one beside the file that has positions; why it is not used."""
-    match options.gps:
-        case "none":
-            return None, ""
-        case "auto":
-            path = Path(source)
-            found = log_beside(path) if path.is_file() else None
-            if found is None:
-                return None, ""
-            try:
-                read_log(found)
-            except SourceError as error:
-                note = f"the log beside the file is not used: {str(error).replace(str(found), found.name)}"
-                log.warning("%s", note)
-                return None, note
-            return found, ""
-        case named:
-            return Path(named), ""
 
 
 def _name_of(source: str | os.PathLike[str]) -> str:

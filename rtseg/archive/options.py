@@ -12,11 +12,11 @@ class DriveOptions:
 
     calibration: a file, or height: of the camera, metres, and fov: across the picture, degrees; detector: a model for
     boxes; for the analyzers that take them. gps: a log, "auto" for the one beside the file, "none" for none.
-    gps_offset: as in `rtseg.driving.sidecars.Gps`. analyzers: None for those of `rtseg.archive.analysis.ANALYZERS` that
-    the model has something for. overlay: None for the HUD, or for "road" where there is none. lead, tail: seconds
-    before and after an event in its clip. report: write `report.html`. live: as if it came from a camera. to: addresses
-    of live outputs, as of `rtseg stream`. kafka: HOST:PORT of a broker. stream: what rows and messages call the input,
-    usually the file's name.
+    gps_offset: as in `rtseg.driving.sidecars.Gps`; None for what the video's time of recording says, else 0.
+    analyzers: None for those of `rtseg.archive.analysis.ANALYZERS` that the model has something for. overlay: None for
+    the HUD, or for "road" where there is none. lead, tail: seconds before and after an event in its clip. report: write
+    `report.html`. live: as if it came from a camera. to: addresses of live outputs, as of `rtseg stream`. kafka:
+    HOST:PORT of a broker. stream: what rows and messages call the input, usually the file's name.
     """
 
     model: str = "road"
@@ -25,7 +25,7 @@ class DriveOptions:
     fov: float | None = None
     detector: str | None = None
     gps: str = "auto"
-    gps_offset: float = 0.0
+    gps_offset: float | None = None
     analyzers: tuple[str, ...] | None = None
     overlay: str | None = None
     codec: str | None = None

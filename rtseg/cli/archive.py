@@ -43,7 +43,10 @@ Detector = Annotated[
     str | None, typer.Option(help="A second model, for the boxes of obstacles, such as yolox-nano.", metavar="NAME")
 ]
 GpsOffset = Annotated[
-    float, typer.Option(help="Seconds of the video's time at which the log begins.", metavar="SECONDS")
+    float | None,
+    typer.Option(
+        help="Seconds of the video's time at which the log begins; usually by the time of recording.", metavar="SECONDS"
+    ),
 ]
 Parquet = Annotated[bool, typer.Option("--parquet", help="Write the tables as Parquet too.")]
 Clips = Annotated[bool, typer.Option(help="Cut a clip around each event.")]
@@ -66,7 +69,7 @@ def drive(
     gps: Annotated[
         str, typer.Option(help="GPX, NMEA or SRT; auto for one beside the file, or none.", metavar="FILE")
     ] = "auto",
-    gps_offset: GpsOffset = 0.0,
+    gps_offset: GpsOffset = None,
     live: Annotated[
         bool, typer.Option("--live", help="As from a camera: at its own pace, frames that come late left out.")
     ] = False,
@@ -149,7 +152,7 @@ def batch(
     fov: Fov = None,
     analyzers: Analyzers = None,
     detector: Detector = None,
-    gps_offset: GpsOffset = 0.0,
+    gps_offset: GpsOffset = None,
     model: Model = None,
     background: Background = None,
     overlay: Overlay = None,
