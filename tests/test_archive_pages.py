@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import time
+import urllib.request
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from archives import REPEATED, archive, contents
 from browser import opened, until
 from drawn_roads import drawn_road
+from rtsp_server import free_port
 
 from rtseg.archive.batch import batch
-from rtseg.archive.drive import DriveOptions, drive
+from rtseg.archive.drive import DriveOptions, drive, open_drive
+from rtseg.ops.arrays import U8, as_u8
 
 SMALL = DriveOptions(model="road-fast", analyzers=("lanes",), codec=REPEATED, threads=1)
 VIDEO = "document.querySelector('video')"
@@ -34,6 +42,35 @@ def test_a_departure_becomes_an_event_a_clip_and_a_page_that_plays_it(tmp_path: 
         assert tab.evaluate(f"{VIDEO}.src").startswith("data:video/mp4;base64,")
         assert [url for url in asked if url.startswith("http")] == []
         assert wrong == []
+
+
+@pytest.mark.slow
+def test_a_live_drive_is_watched_while_it_is_written(tmp_path: Path) -> None:
+    port = free_port()
+    options = DriveOptions(live=True, to=(f"mjpeg:{port}",), analyzers=("lanes",), codec=REPEATED, threads=1)
+    opened_drive = open_drive(drawn_road(tmp_path / "road.mp4"), tmp_path / "out", options)
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(opened_drive.run)
+        seen = [picture for _ in range(200) if (picture := snapshot(port, running)) is not None]
+        stats, summary = running.result(60)
+    assert seen, "nothing was shown while it ran"
+    assert {picture.shape for picture in seen} == {(360, 640, 3)}
+    assert any(np.abs(picture.astype(int) - seen[0]).max() > 100 for picture in seen[1:]), "it stood still"
+    assert stats.status == "done"
+    assert summary["events"].keys() == {"lane_departure"}
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def snapshot(port: int, running: Future[Any]) -> U8 | None:
+    """What the drive shows now; None once it has ended, or before it begins."""
+    if running.done():
+        return None
+    time.sleep(0.05)
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/snapshot.jpg", timeout=2) as answer:
+            return as_u8(cv2.imdecode(np.frombuffer(answer.read(), np.uint8), cv2.IMREAD_COLOR))
+    except OSError:
+        return None
 
 
 @pytest.mark.slow
