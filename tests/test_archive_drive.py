@@ -155,6 +155,8 @@ def test_the_command_prints_the_summary(dashcam: Path, tmp_path: Path, rtseg: Rt
     done = rtseg("drive", dashcam, "-o", tmp_path, "--json", "--threads", 1, "--no-clips")
     assert (done.code, done.json["frames"], done.json["model"]) == (0, 5, "road")
     assert rtseg("drive", tmp_path / "none.mp4", "-o", tmp_path).code == 5
+    told = rtseg("drive", dashcam, "-o", tmp_path, "--threads", 1, "--analyzers", "none").err
+    assert f"report: {tmp_path / 'report.html'}" in told
 
 
 def test_the_report_is_of_what_was_written_and_has_its_clips(

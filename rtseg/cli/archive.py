@@ -127,7 +127,7 @@ def drive(
             print_json(summary)
         elif not quiet:
             print_stats(stats)
-            _tell_drive(summary)
+            _tell_drive(summary, output)
         code = interruption.exit_code or (EXIT_PARTIAL if stats.status == "partial" else 0)
     raise typer.Exit(code)
 
@@ -248,7 +248,7 @@ def _tuple(text: str | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(names)
 
 
-def _tell_drive(summary: dict[str, object]) -> None:
+def _tell_drive(summary: dict[str, object], folder: Path) -> None:
     from rtseg.cli.console import stderr
 
     events = summary["events"]
@@ -258,6 +258,8 @@ def _tell_drive(summary: dict[str, object]) -> None:
     assert isinstance(notes, list)
     for note in notes:
         stderr().print(f"note: {note}", markup=False)
+    if summary.get("report"):
+        stderr().print(f"report: {folder / str(summary['report'])}", markup=False, soft_wrap=True)
 
 
 def _tell_batch(made: Batch, *, quiet: bool) -> None:
