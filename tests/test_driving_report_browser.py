@@ -80,6 +80,25 @@ def test_an_event_without_a_clip_is_shown_in_the_video_beside_the_page(report: P
         assert wrong == []
 
 
+def test_a_clip_that_the_browser_cannot_play_is_shown_in_the_video(report: Path, tmp_path: Path) -> None:
+    folder = write_drive(tmp_path / "drive", seconds=600, rate=2, seed=5)
+    (folder / "drive.webm").write_bytes(report.with_name("drive.webm").read_bytes())
+    (folder / "clips").mkdir()
+    first = read_drive(folder / "records.jsonl").events[0]
+    (folder / "clips" / f"{first.id}.mp4").write_bytes(b"HEVC")
+    with opened(write_reports(folder, pictures=0).first) as (tab, asked, _):
+        tab.keyboard.press("j")
+        tab.keyboard.press("Enter")
+        until(tab, "document.querySelector('video').readyState > 0")
+        assert asked[-1] == (folder / "drive.webm").as_uri()
+        assert tab.evaluate("document.querySelector('video').error") is None
+        assert "cannot be played" not in tab.locator("#now").inner_text()
+    (folder / "drive.webm").unlink()
+    with opened(write_reports(folder, pictures=0).first) as (tab, _, _):
+        tab.keyboard.press("j")
+        until(tab, "document.getElementById('now').textContent === 'This clip cannot be played here.'")
+
+
 def test_an_address_names_an_event(report: Path) -> None:
     drive = read_drive(report.with_name("records.jsonl"))
     with page() as tab:
