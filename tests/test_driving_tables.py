@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +127,27 @@ def test_an_event_is_one_row_once_it_has_ended() -> None:
         "seconds": 1.0,
         "frames": 3,
         "open": False,
-        "values": '{"label":"vehicle","ttc":null}',
+        "values": '{"label":"vehicle","ttc":1.0}',  # those of its only critical frame
     }
     assert events.rest() == []
+
+
+def told(kind: Any, *values: Mapping[str, float | None]) -> dict[str, Any]:
+    """What the row of an event says that had these values, frame by frame."""
+    events, rows = Events("a.mp4"), []
+    for place, each in enumerate(values):
+        phase: Any = "begin" if place == 0 else "on" if place + 1 < len(values) else "end"
+        scene = Scene(events=(Event(kind, "warning", 30, phase, place / 10, each),))
+        rows += events(output(30 + place, scene), scene)
+    return dict(json.loads(str(rows[0]["values"])))
+
+
+def test_an_event_has_the_values_of_when_it_was_worst() -> None:
+    assert told("lane_departure", {"beyond": 0.1}, {"beyond": 0.5}, {"beyond": -0.5}) == {"beyond": 0.5}
+    assert told("forward_collision", {"ttc": 2.0}, {"ttc": 1.2}, {"ttc": None}) == {"ttc": 1.2}
+    near = {"headway": 0.4, "ttc": 90.0}
+    assert told("close_following", {"headway": 0.9, "ttc": 9.0}, near, {"headway": 0.8, "ttc": 5.0}) == near
+    assert told("cut_in", {"distance": 9.0}, {"distance": 8.0}, {"distance": 30.0}) == {"distance": 8.0}
 
 
 def test_an_event_that_goes_on_at_the_end_is_open(tmp_path: Path) -> None:
