@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 
-from rtseg.driving.recorded import Drive, Thumbnail, read_drive, read_summary, records_in
+from rtseg.driving.recorded import TABLE, Drive, Thumbnail, read_drive, read_summary, records_in
 from rtseg.driving.report import VIDEOS, archive_page, drive_page
 from rtseg.errors import RtsegError, SinkError, SourceError, SourceNotFound
 from rtseg.sinks.files import PartFile
@@ -20,6 +20,8 @@ from rtseg.thumbnails import thumbnails_of
 PAGE, INDEX = "report.html", "index.html"
 PICTURES = 24
 """Thumbnails on a drive's timeline."""
+_POINTS = 3000
+"""Of the way of a drive, on the page of an archive."""
 
 _log = logging.getLogger("rtseg")
 
@@ -57,17 +59,35 @@ def write_reports(folder: Path, *, pictures: int = PICTURES) -> Written:
     for place, records in found:
         name = place.relative_to(folder).as_posix()
         try:
-            drive = read_drive(records, name=name)
+            drive = read_drive(records, name=_shown(name))
             pages.append(write_report(drive, pictures=pictures))
         except SinkError:
             raise
         except RtsegError as error:
-            failed[name] = str(error)
+            failed[_shown(name)] = str(error)
             continue
-        drives.append((drive, f"./{quote(name)}/{PAGE}"))
+        drives.append((_short(drive), _address(name)))
     index = folder / INDEX
-    _write(index, archive_page(drives, name=folder.resolve().name, failed={**_failed(folder), **failed}))
+    _write(index, archive_page(drives, name=_shown(folder.resolve().name), failed={**_failed(folder), **failed}))
     return Written(index, tuple(pages), failed)
+
+
+def write_index(folder: Path, names: Sequence[str], *, title: str) -> Path:
+    """The page of an archive whose drives have theirs already: of those in the folders `names`, in that order.
+
+    A drive that cannot be read is told there. Raises SinkError.
+    """
+    drives: list[tuple[Drive, str]] = []
+    failed = {}
+    for name in names:
+        try:
+            records = records_in(folder / name) or folder / name / TABLE
+            drives.append((_short(read_drive(records, name=_shown(name))), _address(name)))
+        except RtsegError as error:
+            failed[_shown(name)] = str(error).replace(str(folder), ".")
+    index = folder / INDEX
+    _write(index, archive_page(drives, name=title, failed={**_failed(folder), **failed}))
+    return index
 
 
 def write_report(drive: Drive, *, pictures: int = PICTURES) -> Path:
@@ -76,6 +96,22 @@ def write_report(drive: Drive, *, pictures: int = PICTURES) -> Path:
     page = drive.folder / PAGE
     _write(page, drive_page(drive, thumbnails=_pictures(drive, video, pictures), video=video))
     return page
+
+
+def _short(drive: Drive) -> Drive:
+    """What the page of an archive needs of a drive, since it may have thousands."""
+    step = max(1, len(drive.track) // _POINTS)
+    track = np.vstack([drive.track[::step], drive.track[-1:]]) if step > 1 else drive.track
+    return replace(drive, times=drive.times[[0, -1]], curves={}, track=track)
+
+
+def _address(name: str) -> str:
+    return f"./{quote(os.fsencode(name))}/{PAGE}"
+
+
+def _shown(name: str) -> str:
+    """A name as text, which those of file systems need not be."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _pictures(drive: Drive, video: Path | None, count: int) -> Sequence[Thumbnail]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,3 +28,25 @@ def page(*options: str, **settings: Any) -> Iterator[Page]:
             yield browser.new_context(**settings).new_page()
         finally:
             browser.close()
+
+
+@contextmanager
+def opened(path: Path, **settings: Any) -> Iterator[tuple[Page, list[str], list[str]]]:
+    """The page, what it asked for, and what went wrong in it."""
+    with page("--autoplay-policy=no-user-gesture-required", **settings) as tab:
+        asked: list[str] = []
+        wrong: list[str] = []
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
+        tab.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
+        tab.goto(path.as_uri())
+        yield tab, asked, wrong
+
+
+def until(tab: Page, told: str) -> None:
+    """Wait for it, ten seconds at most; the page's policy lets Playwright not do it itself."""
+    for _ in range(200):
+        if tab.evaluate(told):
+            return
+        tab.wait_for_timeout(50)
+    pytest.fail(f"never: {told}")

@@ -15,18 +15,23 @@ from ray.cluster_utils import Cluster as Nodes  # noqa: E402
 
 from rtseg.archive.batch import Progress, batch  # noqa: E402
 from rtseg.archive.cluster import ClusterWorkers  # noqa: E402
+from rtseg.archive.options import DriveOptions  # noqa: E402
 from rtseg.archive.tasks import RunChoice  # noqa: E402
 from rtseg.errors import ConfigError  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 BLURRED = RunChoice(options={"model": "portrait-fast", "background": "blur"}, codec=REPEATED)
+DRIVEN = DriveOptions(model="road-fast", analyzers=("lanes",), codec=REPEATED, threads=1)
 SMALL = {"object_store_memory": 80 * 1024 * 1024}
 
 
-def test_an_archive_is_whole_and_the_same_though_a_node_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("choice", [BLURRED, DRIVEN], ids=["run", "drive"])
+def test_an_archive_is_whole_and_the_same_though_a_node_is_killed(
+    tmp_path: Path, choice: RunChoice | DriveOptions
+) -> None:
     folder, out = archive(tmp_path / "in", 5), tmp_path / "cluster"
     (folder / "bad.mp4").write_bytes((folder / "000.mp4").read_bytes()[:2000])
-    alone = batch(str(folder), tmp_path / "alone", BLURRED)
+    alone = batch(str(folder), tmp_path / "alone", choice)
     nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **SMALL})
     ray.cloudpickle.register_pickle_by_value(archives)
     killed: list[Path] = []
@@ -43,7 +48,7 @@ def test_an_archive_is_whole_and_the_same_though_a_node_is_killed(tmp_path: Path
                 (out / "go").write_text(both[1].node_id)
 
         workers = ClusterWorkers(nodes.address, do=lasts)
-        made = batch(str(folder), out, BLURRED, workers=workers, progress=kill_one)
+        made = batch(str(folder), out, choice, workers=workers, progress=kill_one)
         starts = list((out / "starts").iterdir())
     finally:
         ray.cloudpickle.unregister_pickle_by_value(archives)

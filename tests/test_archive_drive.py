@@ -74,7 +74,7 @@ def test_two_drives_are_the_same_and_name_no_place(dashcam: Path, tmp_path: Path
     for name in ("one", "two"):
         drive(dashcam, tmp_path / name, watched)
     one = contents(tmp_path / "one")
-    assert len(one) == 7
+    assert len(one) == 8
     assert one == contents(tmp_path / "two")
     assert not [name for name in one if str(tmp_path).encode() in (tmp_path / "one" / name).read_bytes()]
 
@@ -155,3 +155,56 @@ def test_the_command_prints_the_summary(dashcam: Path, tmp_path: Path, rtseg: Rt
     done = rtseg("drive", dashcam, "-o", tmp_path, "--json", "--threads", 1, "--no-clips")
     assert (done.code, done.json["frames"], done.json["model"]) == (0, 5, "road")
     assert rtseg("drive", tmp_path / "none.mp4", "-o", tmp_path).code == 5
+    told = rtseg("drive", dashcam, "-o", tmp_path, "--threads", 1, "--analyzers", "none").err
+    assert f"report: {tmp_path / 'report.html'}" in told
+
+
+def test_the_report_is_of_what_was_written_and_has_its_clips(
+    dashcam: Path, tmp_path: Path, watched: DriveOptions
+) -> None:
+    _, summary = drive(dashcam, tmp_path, watched)
+    assert (summary["report"], summary["notes"]) == ("report.html", [])
+    page = (tmp_path / "report.html").read_text()
+    assert "<title>dashcam.mp4</title>" in page
+    assert page.count("data:image/jpeg") == 24
+    assert page.count("data:video/mp4") == 1
+    assert json.loads((tmp_path / "summary.json").read_text())["report"] == "report.html"
+
+
+def test_a_report_that_fails_is_a_note_and_the_drive_is_whole(
+    dashcam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> Path:
+        raise MemoryError(f"no room in {tmp_path}")
+
+    monkeypatch.setattr("rtseg.archive.pages.write_report", fails)
+    stats, summary = drive(dashcam, tmp_path, PLAIN)
+    assert (stats.status, summary["report"]) == ("done", None)
+    assert summary["notes"] == ["no report.html: internal error: MemoryError: no room in ."]
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    _, summary = drive(dashcam, tmp_path, replace(PLAIN, report=False))
+    assert "report" not in summary
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_nothing_of_an_earlier_drive_stays_and_files_of_others_do(
+    dashcam: Path, tmp_path: Path, watched: DriveOptions
+) -> None:
+    pytest.importorskip("pyarrow", reason="not installed: pip install 'rtseg[parquet]'")
+    drive(dashcam, tmp_path, replace(watched, parquet=True))
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "clips" / "mine.mp4").write_text("mine")
+    drive(dashcam, tmp_path, replace(PLAIN, report=False))
+    tables = {f"{table}.jsonl" for table in ("frames", "lanes", "tracks", "events")}
+    assert contents(tmp_path).keys() == {"annotated.mp4", "summary.json", "notes.txt", "clips/mine.mp4", *tables}
+
+
+def test_an_input_of_the_drive_that_is_there_is_refused_and_nothing_is_lost(
+    dashcam: Path, tmp_path: Path, watched: DriveOptions
+) -> None:
+    _, summary = drive(dashcam, tmp_path, watched)
+    before = contents(tmp_path)
+    for name in (summary["event_list"][0]["clip"]["file"], "annotated.mp4"):
+        with pytest.raises(ConfigError, match="give another folder"):
+            drive(tmp_path / name, tmp_path, watched)
+    assert contents(tmp_path) == before

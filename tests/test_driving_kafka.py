@@ -55,7 +55,7 @@ def test_a_frame_is_a_message_with_its_id() -> None:
     ((topic, key, value),) = producer.taken
     assert (topic, key, kafka.delivered) == ("road", b"a.mp4:45", 1)
     said = json.loads(value)
-    assert (said["schema"], said["id"], said["frame"]["pts"]) == (1, ["a.mp4", 45], 45)
+    assert (said["schema"], said["id"], said["frame"]["pts"]) == (2, ["a.mp4", 45], 45)
     assert [track["id"] for track in said["tracks"]] == [7, 8]
 
 

@@ -22,7 +22,18 @@ pytest.importorskip("trackers", reason="rtseg[driving] is not installed")
 
 from benchmarks.obstacles import KINDS, run
 from rtseg.driving.obstacles import Obstacles
-from rtseg.driving.state import Fix, LaneLine, Lanes, Measure, Scene, observe_fix, observe_lanes, observe_view
+from rtseg.driving.state import (
+    Event,
+    Fix,
+    LaneLine,
+    Lanes,
+    Measure,
+    Scene,
+    observe_event,
+    observe_fix,
+    observe_lanes,
+    observe_view,
+)
 
 LEVEL = dataclasses.replace(VIEW, pitch_sigma=math.radians(2.0))
 """A view whose pitch is hardly known, so that only sizes tell distances."""
@@ -263,6 +274,25 @@ def test_a_detector_is_asked_every_few_frames_and_names_what_masks_find() -> Non
     assert [each.label for each in last.obstacles] == ["car"]
 
 
+def road_alone(seen: Segmentation) -> Regions:
+    return Regions(np.zeros((1, 192, 320), np.uint8), ("drivable",), seen.pts, seen.size)
+
+
+def test_where_masks_know_no_obstacles_the_detector_is_asked_for_each_frame() -> None:
+    detector = Seeing()
+    analyzer = Obstacles(detector=detector, every=4)
+    frames = list(World([], seconds=0.2).frames(masks=True))
+    last = [analyzer.read(frame, road_alone(seen), Scene(view=VIEW)) for frame, seen, _ in frames][-1]
+    assert detector.asked == [0, 1, 2, 3, 4, 5]
+    assert [(each.label, each.seen) for each in last.obstacles] == [("car", True)]
+
+
+def test_where_nobody_knows_obstacles_it_is_said() -> None:
+    frame, seen, _ = next(iter(World([], seconds=0.1).frames(masks=True)))
+    with pytest.raises(ConfigError, match="the model has drivable; give a detector"):
+        Obstacles()(frame, road_alone(seen))
+
+
 def test_where_the_detector_fails_masks_do_alone_and_it_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "rtseg"):
         last = scenes(World([Thing(1, lambda t: 20.0)], seconds=0.4), analyzer=Obstacles(detector=Seeing(fails=True)))[
@@ -311,3 +341,10 @@ def test_without_the_library_it_is_said_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "trackers", None)
     with pytest.raises(DependencyMissing, match=r"pip install 'rtseg\[driving\]'"):
         load("analyzer", "obstacles")
+
+
+def test_events_of_analyzers_before_are_not_told_again() -> None:
+    world = World([Thing(1, lambda _: 20.0)], seconds=0.2)
+    frame, seen, _ = next(iter(world.frames(masks=True)))
+    known = observe_event(Event("lane_departure", "warning", frame.pts, "on", 0.5, {}), frame.pts)
+    assert [each for each in Obstacles().after(frame, seen, [known]) if each.kind == "event"] == []

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
-from browser import page
+from browser import opened, page, until
 
 import rtseg
 from benchmarks.report import made_thumbnails, write_drive
 from rtseg.driving.recorded import read_drive
 from rtseg.driving.report import drive_page
 from rtseg.reports import write_reports
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.slow
 CURRENT = "[...document.querySelectorAll('.event')].findIndex(e => e.getAttribute('aria-current') === 'true')"
@@ -39,28 +33,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = drive_page(drive, thumbnails=made_thumbnails(6, 600), video=folder / "drive.webm")
     (folder / "report.html").write_text(text, encoding="utf-8")
     return folder / "report.html"
-
-
-@contextmanager
-def opened(path: Path, **settings: Any) -> Iterator[tuple[Page, list[str], list[str]]]:
-    """The page, what it asked for, and what went wrong in it."""
-    with page("--autoplay-policy=no-user-gesture-required", **settings) as tab:
-        asked: list[str] = []
-        wrong: list[str] = []
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.on("pageerror", lambda error: wrong.append(str(error)))
-        tab.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
-        tab.goto(path.as_uri())
-        yield tab, asked, wrong
-
-
-def until(tab: Page, told: str) -> None:
-    """Wait for it, ten seconds at most; the page's policy lets Playwright not do it itself."""
-    for _ in range(200):
-        if tab.evaluate(told):
-            return
-        tab.wait_for_timeout(50)
-    pytest.fail(f"never: {told}")
 
 
 def test_it_opens_from_a_file_and_asks_for_nothing(report: Path) -> None:
@@ -106,6 +78,25 @@ def test_an_event_without_a_clip_is_shown_in_the_video_beside_the_page(report: P
         until(tab, "document.querySelector('video').readyState > 0")
         assert asked[-1] == report.with_name("drive.webm").as_uri()
         assert wrong == []
+
+
+def test_a_clip_that_the_browser_cannot_play_is_shown_in_the_video(report: Path, tmp_path: Path) -> None:
+    folder = write_drive(tmp_path / "drive", seconds=600, rate=2, seed=5)
+    (folder / "drive.webm").write_bytes(report.with_name("drive.webm").read_bytes())
+    (folder / "clips").mkdir()
+    first = read_drive(folder / "records.jsonl").events[0]
+    (folder / "clips" / f"{first.id}.mp4").write_bytes(b"HEVC")
+    with opened(write_reports(folder, pictures=0).first) as (tab, asked, _):
+        tab.keyboard.press("j")
+        tab.keyboard.press("Enter")
+        until(tab, "document.querySelector('video').readyState > 0")
+        assert asked[-1] == (folder / "drive.webm").as_uri()
+        assert tab.evaluate("document.querySelector('video').error") is None
+        assert "cannot be played" not in tab.locator("#now").inner_text()
+    (folder / "drive.webm").unlink()
+    with opened(write_reports(folder, pictures=0).first) as (tab, _, _):
+        tab.keyboard.press("j")
+        until(tab, "document.getElementById('now').textContent === 'This clip cannot be played here.'")
 
 
 def test_an_address_names_an_event(report: Path) -> None:

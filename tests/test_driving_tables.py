@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from fakes import plain_frame
 
-from rtseg.driving.schema import TABLES, Events, frame_rows
+from rtseg.driving.schema import TABLES, Events, TableName, frame_rows
 from rtseg.driving.state import (
     Event,
     Fix,
@@ -34,11 +35,20 @@ from rtseg.errors import SinkError
 from rtseg.types import Output, Regions
 
 SCENE = Scene(
-    View(900.0, (640.0, 360.0), 0.02, -0.01, 0.0, 1.3, source="lens", confidence=0.8),
+    View(900.0, (640.0, 360.0), 0.02, -0.01, 0.0, 1.3, 0.002, 0.004, source="lens", confidence=0.8),
     Lanes((LaneLine(1, -1, (-1.8, 0.01, 1e-4, 0.0), 4.0, 40.0, 0.05, "dashed", "white"),), offset=Measure(0.2, 0.05)),
     (
-        Obstacle(7, "vehicle", (10.0, 20.0, 60.0, 70.0), 0.9, Measure(22.0, 1.0), in_path=True, lead=True),
-        Obstacle(8, "person", (1.0, 2.0, 6.0, 7.0), 0.5, Measure(math.inf, 1.0)),
+        Obstacle(
+            7,
+            "vehicle",
+            (10.0, 20.0, 60.0, 70.0),
+            0.9,
+            Measure(22.0, 1.0),
+            in_path=True,
+            lead=True,
+            headway=Measure(2.0, 0.1),
+        ),
+        Obstacle(8, "person", (1.0, 2.0, 6.0, 7.0), 0.5, Measure(math.inf, 1.0), seen=False),
     ),
     fix=Fix(48.123456789, 11.5, 5.0, speed=Measure(11.0, 0.5), utc=1_777_636_801.25),
 )
@@ -75,10 +85,27 @@ def test_a_frame_becomes_rows_with_every_column() -> None:
     assert (frame["latitude"], frame["vehicle_speed"], frame["utc"]) == (48.1234568, 11.0, 1_777_636_801.25)
     assert (frame["offset"], frame["offset_sigma"], frame["heading"]) == (0.2, 0.05, None)
     assert (frame["view"], frame["pitch"], frame["confidence"]) == ("lens", 0.02, 0.8)
+    assert (frame["cx"], frame["cy"], frame["pitch_sigma"], frame["yaw_sigma"]) == (640.0, 360.0, 0.002, 0.004)
     assert (frame["lines"], frame["obstacles"], frame["lead"]) == (1, 2, 7)
     assert (line["c0"], line["c1"], line["kind"], line["place"]) == (-1.8, 0.01, "dashed", -1)
-    assert (lead["distance"], lead["following"], lead["ttc"], lead["x1"]) == (22.0, 2.0, None, 60.0)
-    assert (person["distance"], person["following"], person["lead"]) == (None, None, False)  # no infinity
+    assert (lead["distance"], lead["headway"], lead["ttc"], lead["x1"]) == (22.0, 2.0, None, 60.0)
+    assert (lead["headway_sigma"], lead["seen"]) == (0.1, True)
+    assert (person["distance"], person["headway"], person["seen"]) == (None, None, False)  # no infinity
+
+
+@pytest.mark.parametrize(
+    ("kind", "table", "otherwise"),
+    [
+        (Obstacle, "tracks", {"box": "x0"}),
+        (LaneLine, "lanes", {"coefficients": "c0"}),
+        (Lanes, "frames", {}),
+        (View, "frames", {"centre": "cx", "source": "view"}),
+        (Fix, "frames", {"sigma": "position_sigma", "speed": "vehicle_speed"}),
+    ],
+)
+def test_everything_that_is_known_has_a_column(kind: type[Any], table: TableName, otherwise: dict[str, str]) -> None:
+    names = [field.name for field in dataclasses.fields(kind)]
+    assert [name for name in names if otherwise.get(name, name) not in TABLES[table]] == []
 
 
 def test_an_event_is_one_row_once_it_has_ended() -> None:
@@ -100,9 +127,27 @@ def test_an_event_is_one_row_once_it_has_ended() -> None:
         "seconds": 1.0,
         "frames": 3,
         "open": False,
-        "values": '{"label":"vehicle","ttc":null}',
+        "values": '{"label":"vehicle","ttc":1.0}',  # those of its only critical frame
     }
     assert events.rest() == []
+
+
+def told(kind: Any, *values: Mapping[str, float | None]) -> dict[str, Any]:
+    """What the row of an event says that had these values, frame by frame."""
+    events, rows = Events("a.mp4"), []
+    for place, each in enumerate(values):
+        phase: Any = "begin" if place == 0 else "on" if place + 1 < len(values) else "end"
+        scene = Scene(events=(Event(kind, "warning", 30, phase, place / 10, each),))
+        rows += events(output(30 + place, scene), scene)
+    return dict(json.loads(str(rows[0]["values"])))
+
+
+def test_an_event_has_the_values_of_when_it_was_worst() -> None:
+    assert told("lane_departure", {"beyond": 0.1}, {"beyond": 0.5}, {"beyond": -0.5}) == {"beyond": 0.5}
+    assert told("forward_collision", {"ttc": 2.0}, {"ttc": 1.2}, {"ttc": None}) == {"ttc": 1.2}
+    near = {"headway": 0.4, "ttc": 90.0}
+    assert told("close_following", {"headway": 0.9, "ttc": 9.0}, near, {"headway": 0.8, "ttc": 5.0}) == near
+    assert told("cut_in", {"distance": 9.0}, {"distance": 8.0}, {"distance": 30.0}) == {"distance": 8.0}
 
 
 def test_an_event_that_goes_on_at_the_end_is_open(tmp_path: Path) -> None:
@@ -122,8 +167,8 @@ def test_parquet_has_the_same_rows_in_groups(tmp_path: Path) -> None:
         assert max(len(file._rows) for _, file in tables._files if hasattr(file, "_rows")) <= ROWS
     for table in TABLES:
         read = parquet.read_table(tmp_path / f"{table}.parquet")
-        assert read.schema.metadata[b"rtseg.schema"] == b"1"
-        assert [{"schema": 1, **row} for row in read.to_pylist()] == lines(tmp_path / f"{table}.jsonl")
+        assert read.schema.metadata[b"rtseg.schema"] == b"2"
+        assert [{"schema": 2, **row} for row in read.to_pylist()] == lines(tmp_path / f"{table}.jsonl")
     assert parquet.ParquetFile(tmp_path / "tracks.parquet").num_row_groups == 2
     assert parquet.read_table(tmp_path / "events.parquet").num_rows == 0
 

@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rtseg.archive.drive import DriveOptions
+from rtseg.archive.analysis import check_installed
 from rtseg.archive.journal import NAME, SCHEMA, Journal
+from rtseg.archive.options import DriveOptions
+from rtseg.archive.pages import write_archive_page
 from rtseg.archive.tasks import (
     MARK,
     WORK,
@@ -89,17 +91,21 @@ def batch(
     stop: threading.Event | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Batch:
-    """Do every video of a folder or a pattern, each into `folder/<its path in the archive>/`.
+    """Do every video of a folder or a pattern, each into `folder/<its path in the archive>/`; of drives also
+    `folder/index.html`.
 
     jobs: files at once; None for one for each two cores here, or one a core of a cluster. resume: go on in a folder
     with a journal; files that are whole stay, those that failed are tried again. cluster: a Ray cluster's address.
     workers: in place of those. stop: set it to end at once; what is being worked on is left out.
 
-    Raises ConfigError, ModelError and SinkError before any file; a file's own failure is in `Batch.files`.
+    Raises ConfigError, DependencyMissing, ModelError and SinkError before any file; a file's own failure is in
+    `Batch.files`.
     """
     chosen = DriveOptions() if choice is None else choice
     if isinstance(chosen, RunChoice) and chosen.config.sinks:
         raise ConfigError("a batch makes the outputs of each file itself: take [[sinks]] out of the configuration")
+    if isinstance(chosen, DriveOptions):
+        check_installed(chosen)
     root, paths = find_files(given, without=Path(folder))
     settings = settings_hash(chosen)
     place = make_folder(folder)
@@ -123,6 +129,8 @@ def batch(
     ordered = {name: results[name] for name in map(_namer(root), paths) if name in results}
     whole = Batch(ordered, len(skipped), stopped)
     _write_summary(place, whole)
+    if isinstance(chosen, DriveOptions) and chosen.report and not stopped:
+        write_archive_page(place, [name for name, result in ordered.items() if result.status != "failed"])
     return whole
 
 

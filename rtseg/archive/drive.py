@@ -6,9 +6,7 @@ same bytes, whatever runs beside it.
 
 from __future__ import annotations
 
-import inspect
 import json
-import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -17,15 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from rtseg import registry
+from rtseg.archive.analysis import analysis_of, check_installed
+from rtseg.archive.folder import CLIPS, SUMMARY, VIDEO, check_input, clear_folder
+from rtseg.archive.log import PlacedLog, log_of
+from rtseg.archive.options import DriveOptions
+from rtseg.archive.pages import write_page
 from rtseg.archive.summary import summarize
 from rtseg.build import Job, build, build_source
 from rtseg.config import Config, parse_config
-from rtseg.driving.sidecars import log_beside, read_log
 from rtseg.driving.tables import Tables
-from rtseg.errors import ConfigError, SinkError, SourceError
+from rtseg.errors import SinkError
 from rtseg.live.playback import Playback
 from rtseg.options import configure
 from rtseg.places import redact
+from rtseg.reports import PAGE
 from rtseg.sinks.addresses import parse_address
 from rtseg.sinks.clips import cut
 from rtseg.sinks.codecs import CONTAINERS
@@ -33,43 +36,9 @@ from rtseg.sinks.files import make_folder, write_whole
 from rtseg.stats import Stats
 from rtseg.types import Sink, StreamInfo
 
-log = logging.getLogger("rtseg")
+__all__ = ["HUD", "Drive", "DriveOptions", "drive", "drive_config", "open_drive"]
 
-ANALYZERS = ("lanes", "obstacles")
-"""Those of roads, in the order in which they are asked; each is used where it is there."""
 HUD = "hud"
-
-
-@dataclass(frozen=True, slots=True)
-class DriveOptions:
-    """What can be chosen of a drive.
-
-    calibration: a file, detector: a model for boxes, for the analyzers that take one. gps: a log, "auto" for the one
-    beside the file, "none" for none. gps_offset: as in `rtseg.driving.sidecars.Gps`. analyzers: None for those of
-    `ANALYZERS` that are there. overlay: None for the HUD, or for "road" where there is none. lead, tail: seconds before
-    and after an event in its clip. live: as if it came from a camera. to: addresses of live outputs, as of `rtseg
-    stream`. kafka: HOST:PORT of a broker. stream: what rows and messages call the input, usually the file's name.
-    """
-
-    model: str = "road"
-    calibration: Path | None = None
-    detector: str | None = None
-    gps: str = "auto"
-    gps_offset: float = 0.0
-    analyzers: tuple[str, ...] | None = None
-    overlay: str | None = None
-    codec: str | None = None
-    providers: tuple[str, ...] | None = None
-    threads: int | None = None
-    parquet: bool = False
-    clips: bool = True
-    lead: float = 3.0
-    tail: float = 3.0
-    live: bool = False
-    to: tuple[str, ...] = ()
-    kafka: str | None = None
-    topic: str = "rtseg"
-    stream: str | None = None
 
 
 def drive(
@@ -81,10 +50,12 @@ def drive(
     stop: threading.Event | None = None,
     progress: Callable[[Stats], None] | None = None,
 ) -> tuple[Stats, dict[str, Any]]:
-    """Write `annotated.mp4`, the tables, `clips/` and `summary.json` into `folder`; the stats, and the summary.
+    """Write `annotated.mp4`, the tables, `clips/`, `report.html` and `summary.json` into `folder`; the stats, and the
+    summary.
 
-    Raises `RtsegError` of the kind that fits, before anything is written where that is possible.
-    """
+    What an earlier drive made there is taken away first. Raises `RtsegError` of the kind that fits, before anything is
+    written where that is possible.
+    """  # fmt: skip
     return open_drive(source, folder, options, more_sinks=more_sinks).run(stop=stop, progress=progress)
 
 
@@ -98,16 +69,25 @@ def open_drive(
     """The same, open and waiting: its `info` is known."""
     chosen = DriveOptions() if options is None else options
     name = chosen.stream or _name_of(source)
-    gps, note = _log_of(source, chosen)
+    gps, notes = log_of(source, chosen)
+    check_installed(chosen)
     config = drive_config(source, chosen, gps=gps)
+    notes = (*notes, *analysis_of(chosen).notes)
     place = make_folder(folder)
+    check_input(place, os.fspath(source))
     tables = Tables(place, stream=name, parquet=chosen.parquet)
     try:
         job = _job(config, place, tables, name, chosen, more_sinks)
     except BaseException:
         tables.discard()
         raise
-    return Drive(job, tables, place, os.fspath(source), config, chosen, name, (note,) if note else ())
+    try:
+        clear_folder(place)
+    except BaseException:
+        tables.discard()
+        job.close()
+        raise
+    return Drive(job, tables, place, os.fspath(source), config, chosen, name, notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,13 +119,17 @@ class Drive:
         about["analyzers"] = [each.type for each in self.config.analyzers]
         notes = [*job.notes, *self.notes, *clips.notes]
         summary = summarize(self.folder, about, stats, tables, clips=clips.made, notes=notes)
+        if self.options.report and stats.frames_out:
+            note = write_page(self.folder, self.name, summary)
+            summary = {**summary, "report": None if note else PAGE, "notes": [*notes, *([note] if note else ())]}
         text = json.dumps(summary, indent=2) + "\n"
-        write_whole(self.folder / "summary.json", text.encode())
+        write_whole(self.folder / SUMMARY, text.encode())
         return stats, summary
 
 
-def drive_config(source: str | os.PathLike[str], options: DriveOptions, *, gps: Path | None = None) -> Config:
-    """The run behind a drive, without its outputs."""
+def drive_config(source: str | os.PathLike[str], options: DriveOptions, *, gps: PlacedLog | None = None) -> Config:
+    """The run behind a drive, without its outputs; raises as `analysis_of` does."""
+    analysis = analysis_of(options, gps=gps)
     overlay = options.overlay
     hud = overlay is None and HUD in registry.entries("effect")
     base = configure(
@@ -155,28 +139,16 @@ def drive_config(source: str | os.PathLike[str], options: DriveOptions, *, gps: 
         providers=options.providers,
         threads=options.threads,
     )
-    known = registry.entries("analyzer")
-    wanted = [name for name in ANALYZERS if name in known] if options.analyzers is None else options.analyzers
-    analyzers: list[dict[str, Any]] = [{"type": "gps", "path": str(gps), "offset": options.gps_offset}] if gps else []
-    given = {"calibration": options.calibration and str(options.calibration), "detector": options.detector}
-    taken: set[str] = set()
-    for name in wanted:
-        table: dict[str, Any] = {"type": name}
-        for option in [option for option, value in given.items() if value is not None and _takes(name, option)]:
-            table[option] = {"name": given[option]} if option == "detector" else given[option]
-            taken.add(option)
-        analyzers.append(table)
-    for option, value in given.items():
-        if value is not None and option not in taken:
-            raise ConfigError(f"no analyzer here takes the {option} {value}: leave it out")
-    parsed = parse_config({"analyzers": analyzers, "effects": [{"type": HUD}] if hud else []}, origin="drive")
+    parsed = parse_config(
+        {"analyzers": list(analysis.tables), "effects": [{"type": HUD}] if hud else []}, origin="drive"
+    )
     return base.model_copy(update={"analyzers": parsed.analyzers, "effects": parsed.effects if hud else base.effects})
 
 
 def _job(
     config: Config, place: Path, tables: Tables, name: str, options: DriveOptions, more_sinks: Sequence[Sink]
 ) -> Job:
-    video: dict[str, Any] = {"type": "video", "path": str(place / "annotated.mp4"), "codec": options.codec}
+    video: dict[str, Any] = {"type": "video", "path": str(place / VIDEO), "codec": options.codec}
     sinks: list[dict[str, Any]] = [video, *map(parse_address, options.to)]
     if options.kafka is not None:
         sinks.append({"type": "kafka", "servers": options.kafka, "topic": options.topic, "stream": name})
@@ -203,11 +175,11 @@ def _clips(source: str | os.PathLike[str], place: Path, tables: Tables, options:
     notes: list[str] = []
     if not options.clips or not tables.events:
         return _Clips(made, notes)
-    path = place / "annotated.mp4" if live else Path(source)
+    path = place / VIDEO if live else Path(source)
     if not path.is_file():
         return _Clips(made, ["no clips: the input is no file"])
     suffix = path.suffix.lower() if path.suffix.lower() in CONTAINERS else ".mkv"
-    folder = make_folder(place / "clips")
+    folder = make_folder(place / CLIPS)
     zero = (tables.first or 0.0) if live else 0.0  # what is recorded live begins with its first frame
     for event in tables.events:
         begin, end = float(event["start"] or 0.0) - zero, float(event["end"] or 0.0) - zero
@@ -218,7 +190,7 @@ def _clips(source: str | os.PathLike[str], place: Path, tables: Tables, options:
             notes.append(f"no clip of {event['id']}: {str(error).replace(str(place), '.')}")
             continue
         made[str(event["id"])] = {
-            "file": f"clips/{name}",
+            "file": f"{CLIPS}/{name}",
             "of": path.name if live else "input",
             "from": round(clip.start, 6),
             "to": round(clip.end, 6),
@@ -226,31 +198,6 @@ def _clips(source: str | os.PathLike[str], place: Path, tables: Tables, options:
             "frames": clip.frames,
         }
     return _Clips(made, notes)
-
-
-def _log_of(source: str | os.PathLike[str], options: DriveOptions) -> tuple[Path | None, str]:
-    """The log that was named, or one beside the file that has positions; why it is not used."""
-    match options.gps:
-        case "none":
-            return None, ""
-        case "auto":
-            path = Path(source)
-            found = log_beside(path) if path.is_file() else None
-            if found is None:
-                return None, ""
-            try:
-                read_log(found)
-            except SourceError as error:
-                note = f"the log beside the file is not used: {str(error).replace(str(found), found.name)}"
-                log.warning("%s", note)
-                return None, note
-            return found, ""
-        case named:
-            return Path(named), ""
-
-
-def _takes(analyzer: str, option: str) -> bool:
-    return option in inspect.signature(registry.load("analyzer", analyzer)).parameters
 
 
 def _name_of(source: str | os.PathLike[str]) -> str:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
-from rtseg.archive.drive import DriveOptions, drive, drive_config
+from rtseg.archive.drive import drive, drive_config
+from rtseg.archive.options import DriveOptions
 from rtseg.build import build
 from rtseg.config import Config
 from rtseg.driving.sidecars import log_beside

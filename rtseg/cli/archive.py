@@ -28,14 +28,29 @@ if TYPE_CHECKING:
     from rtseg.archive.tasks import RunChoice
 
 Calibration = Annotated[Path | None, typer.Option(help="How the camera looks at the road, as a file.", metavar="FILE")]
+Height = Annotated[float | None, typer.Option(help="Of the camera over the road.", metavar="METRES", min=0.3, max=5.0)]
+Fov = Annotated[
+    float | None, typer.Option(help="What the lens sees, across the picture.", metavar="DEGREES", min=10.0, max=165.0)
+]
+Analyzers = Annotated[
+    str | None,
+    typer.Option(
+        help="What is read off the road: lanes, obstacles, both joined by a comma, or none; usually both.",
+        metavar="NAMES",
+    ),
+]
 Detector = Annotated[
     str | None, typer.Option(help="A second model, for the boxes of obstacles, such as yolox-nano.", metavar="NAME")
 ]
 GpsOffset = Annotated[
-    float, typer.Option(help="Seconds of the video's time at which the log begins.", metavar="SECONDS")
+    float | None,
+    typer.Option(
+        help="Seconds of the video's time at which the log begins; usually by the time of recording.", metavar="SECONDS"
+    ),
 ]
 Parquet = Annotated[bool, typer.Option("--parquet", help="Write the tables as Parquet too.")]
 Clips = Annotated[bool, typer.Option(help="Cut a clip around each event.")]
+Report = Annotated[bool, typer.Option(help="Write report.html, a page of the drive.")]
 KafkaServers = Annotated[
     str | None, typer.Option("--kafka", help="Send a message a frame to this broker.", metavar="HOST:PORT")
 ]
@@ -47,11 +62,14 @@ def drive(
     source: Annotated[str, typer.Argument(help="A dashcam's file, or anything live.", metavar="INPUT")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A folder for all that is made.", metavar="DIR")],
     calibration: Calibration = None,
+    height: Height = None,
+    fov: Fov = None,
+    analyzers: Analyzers = None,
     detector: Detector = None,
     gps: Annotated[
         str, typer.Option(help="GPX, NMEA or SRT; auto for one beside the file, or none.", metavar="FILE")
     ] = "auto",
-    gps_offset: GpsOffset = 0.0,
+    gps_offset: GpsOffset = None,
     live: Annotated[
         bool, typer.Option("--live", help="As from a camera: at its own pace, frames that come late left out.")
     ] = False,
@@ -64,6 +82,7 @@ def drive(
     codec: Codec = None,
     parquet: Parquet = False,
     clips: Clips = True,
+    report: Report = True,
     kafka: KafkaServers = None,
     topic: Topic = "rtseg",
     providers: Providers = None,
@@ -82,6 +101,9 @@ def drive(
     options = DriveOptions(
         model=model,
         calibration=calibration,
+        height=height,
+        fov=fov,
+        analyzers=_analyzers(analyzers),
         detector=detector,
         gps=gps,
         gps_offset=gps_offset,
@@ -91,6 +113,7 @@ def drive(
         threads=threads,
         parquet=parquet,
         clips=clips,
+        report=report,
         live=live,
         to=tuple(to or ()),
         kafka=kafka,
@@ -104,7 +127,7 @@ def drive(
             print_json(summary)
         elif not quiet:
             print_stats(stats)
-            _tell_drive(summary)
+            _tell_drive(summary, output)
         code = interruption.exit_code or (EXIT_PARTIAL if stats.status == "partial" else 0)
     raise typer.Exit(code)
 
@@ -125,8 +148,11 @@ def batch(
         str | None, typer.Option(help="A Ray cluster that does it: auto, or HOST:PORT.", metavar="ADDRESS")
     ] = None,
     calibration: Calibration = None,
+    height: Height = None,
+    fov: Fov = None,
+    analyzers: Analyzers = None,
     detector: Detector = None,
-    gps_offset: GpsOffset = 0.0,
+    gps_offset: GpsOffset = None,
     model: Model = None,
     background: Background = None,
     overlay: Overlay = None,
@@ -136,6 +162,7 @@ def batch(
     codec: Codec = None,
     parquet: Parquet = False,
     clips: Clips = True,
+    report: Report = True,
     kafka: KafkaServers = None,
     topic: Topic = "rtseg",
     providers: Providers = None,
@@ -162,6 +189,9 @@ def batch(
         choice = DriveOptions(
             model=model or "road",
             calibration=calibration,
+            height=height,
+            fov=fov,
+            analyzers=_analyzers(analyzers),
             detector=detector,
             gps_offset=gps_offset,
             overlay=overlay,
@@ -170,11 +200,13 @@ def batch(
             threads=threads,
             parquet=parquet,
             clips=clips,
+            report=report,
             kafka=kafka,
             topic=topic,
         )
     else:
-        given = {"--calibration": calibration, "--detector": detector, "--parquet": parquet or None, "--kafka": kafka}
+        given = {"--calibration": calibration, "--height": height, "--fov": fov, "--analyzers": analyzers}
+        given |= {"--detector": detector, "--parquet": parquet or None, "--kafka": kafka}
         if others := [name for name, value in given.items() if value is not None]:
             raise ConfigError(f"{', '.join(others)} is of rtseg drive: leave it out, or leave --as run out")
         options = {
@@ -207,12 +239,16 @@ def batch(
     raise typer.Exit(interruption.exit_code or made.code)
 
 
+def _analyzers(text: str | None) -> tuple[str, ...] | None:
+    return () if text == "none" else _tuple(text)
+
+
 def _tuple(text: str | None) -> tuple[str, ...] | None:
     names = names_of(text)
     return None if names is None else tuple(names)
 
 
-def _tell_drive(summary: dict[str, object]) -> None:
+def _tell_drive(summary: dict[str, object], folder: Path) -> None:
     from rtseg.cli.console import stderr
 
     events = summary["events"]
@@ -222,6 +258,8 @@ def _tell_drive(summary: dict[str, object]) -> None:
     assert isinstance(notes, list)
     for note in notes:
         stderr().print(f"note: {note}", markup=False)
+    if summary.get("report"):
+        stderr().print(f"report: {folder / str(summary['report'])}", markup=False, soft_wrap=True)
 
 
 def _tell_batch(made: Batch, *, quiet: bool) -> None:

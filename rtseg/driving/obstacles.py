@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from rtseg.driving.detections import WIDEST, Detection, Group, detections_of
+from rtseg.driving.detections import GROUPS, WIDEST, Detection, Group, detections_of
 from rtseg.driving.ranging import SIZES, UNKNOWN, Point, Range, Size, ground_point
 from rtseg.driving.road_events import RoadEvents
 from rtseg.driving.state import Lanes, Measure, Obstacle, Scene, View, observe_event, observe_obstacle
@@ -70,8 +70,9 @@ class Obstacles:
     are told only with a speed.
 
     detector: a second network for every `every`-th frame, whose boxes split what masks join, and name it; the tracks'
-    own places split it in between. keep: seconds that something keeps its number while it is hidden. Raises
-    ConfigError.
+    own places split it in between. Where masks have not both vehicles and people it is asked for each frame. keep:
+    seconds that something keeps its number while it is hidden. Raises ConfigError, at the first frame where neither the
+    model nor a detector knows anything that can be in the way.
     """
 
     def __init__(
@@ -107,9 +108,10 @@ class Obstacles:
         self, frame: Frame, segmentation: Segmentation, observations: Sequence[Observation], /
     ) -> Sequence[Observation]:
         """The same with what is known of the frame already: where the camera looks, lanes, the own speed."""
-        scene = self.read(frame, segmentation, Scene.read(observations))
+        known = Scene.read(observations)
+        scene = self.read(frame, segmentation, known)
         found = [observe_obstacle(each, frame.pts) for each in scene.obstacles]
-        return found + [observe_event(each, frame.pts) for each in scene.events]
+        return found + [observe_event(each, frame.pts) for each in scene.events[len(known.events) :]]
 
     def read(self, frame: Frame, segmentation: Segmentation, scene: Scene) -> Scene:
         """The scene with its obstacles, nearest first, and with these events more."""
@@ -138,7 +140,11 @@ class Obstacles:
             self._detector.reset()
 
     def _advance(self, frame: Frame, segmentation: Segmentation, known: View | None, step: float) -> None:
-        boxes = self._detect(frame)
+        groups = {GROUPS[name] for name in segmentation.names if name in GROUPS}
+        if self._detector is None and not groups:
+            names = ", ".join(segmentation.names)
+            raise ConfigError(f"obstacles need vehicles or people: the model has {names}; give a detector")
+        boxes = self._detect(frame, self._every if len(groups) == 2 else 1)
         found = detections_of(segmentation, boxes=boxes, hints=self._boxes)
         tracks = self._tracker(found, frame.time)
         view, _ = self._view(frame, known)
@@ -160,10 +166,10 @@ class Obstacles:
             if frame.time - alive[track.id].last < _SHOWN and frame.time - alive[track.id].apart < _HINTED
         ]
 
-    def _detect(self, frame: Frame) -> Instances | None:
+    def _detect(self, frame: Frame, every: int) -> Instances | None:
         """What the second network sees in every few frames; where it fails, masks do alone."""
         number, self._count = self._count, self._count + 1
-        if self._detector is None or number % self._every:
+        if self._detector is None or number % every:
             return None
         try:
             found = self._detector(frame)

@@ -1,6 +1,6 @@
 """The tables of a drive: their columns, and a frame's rows from what was observed in it.
 
-Version 1 is documented, column by column, in docs/drive.md. A column may be added within a version; what changes its
+Version 2 is documented, column by column, in docs/drive.md. A column may be added within a version; what changes its
 meaning or goes makes another.
 """
 
@@ -11,18 +11,21 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-from rtseg.driving.state import SCHEMA, Event, Measure, Scene
+from rtseg.driving.state import OBSTACLE_MEASURES, SCHEMA, Event, Measure, Scene, Severity
 from rtseg.types import Output
 
 Type: TypeAlias = Literal["int", "float", "text", "bool"]
 Row: TypeAlias = dict[str, float | int | str | bool | None]
 TableName: TypeAlias = Literal["frames", "lanes", "tracks", "events"]
 
-VERSION = 1
+VERSION = 2
+"""2 has the time to the vehicle ahead as it was analysed, `headway`, in place of a quotient, `following`, and an
+event's values when it was worst, not at its end."""
+_SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
 _FLOATS = ("c0", "c1", "c2", "c3", "near", "far", "sigma")
 _MEASURES: dict[str, tuple[str, ...]] = {
     "lanes": ("offset", "heading", "curvature", "width"),
-    "tracks": ("distance", "lateral", "speed", "ttc"),
+    "tracks": OBSTACLE_MEASURES,
 }
 
 
@@ -47,6 +50,7 @@ TABLES: Mapping[TableName, Mapping[str, Type]] = {
         "course": "float",
         "utc": "float",
         **dict.fromkeys(("focal", "pitch", "yaw", "roll", "height", "confidence"), "float"),
+        **dict.fromkeys(("cx", "cy", "pitch_sigma", "yaw_sigma"), "float"),
         "view": "text",
         **_spread(_MEASURES["lanes"]),
         "lines": "int",
@@ -73,9 +77,9 @@ TABLES: Mapping[TableName, Mapping[str, Type]] = {
         "label": "text",
         **dict.fromkeys(("x0", "y0", "x1", "y1", "score"), "float"),
         **_spread(_MEASURES["tracks"]),
-        "following": "float",
         "in_path": "bool",
         "lead": "bool",
+        "seen": "bool",
         "age": "int",
     },
     "events": {
@@ -101,7 +105,6 @@ def frame_rows(output: Output, scene: Scene, stream: str) -> dict[TableName, lis
     frame = output.frame
     where: Row = {"stream": stream, "pts": frame.pts, "time": frame.time}
     fix, view, lanes = scene.fix, scene.view, scene.lanes
-    own = None if fix is None or fix.speed is None else fix.speed.value
     row: Row = {
         **where,
         "index": frame.index,
@@ -116,9 +119,10 @@ def frame_rows(output: Output, scene: Scene, stream: str) -> dict[TableName, lis
     }
     for source, names in (
         (fix, ("latitude", "longitude", "altitude", "course", "utc")),
-        (view, ("focal", "pitch", "yaw", "roll", "height", "confidence")),
+        (view, ("focal", "pitch", "yaw", "roll", "height", "confidence", "pitch_sigma", "yaw_sigma")),
     ):
         row |= {name: getattr(source, name, None) for name in names}
+    row["cx"], row["cy"] = (None, None) if view is None else view.centre
     for name in _MEASURES["lanes"]:
         row |= _measured(name, getattr(lanes, name))
     lines = [
@@ -135,8 +139,6 @@ def frame_rows(output: Output, scene: Scene, stream: str) -> dict[TableName, lis
         track |= dict(zip(("x0", "y0", "x1", "y1"), each.box, strict=True))
         for name in _MEASURES["tracks"]:
             track |= _measured(name, getattr(each, name))
-        moving = each.lead and each.distance is not None and own is not None and own > 1.0
-        track["following"] = each.distance.value / own if moving and each.distance and own else None
         tracks.append(track)
     return {
         "frames": [_plain("frames", row)],
@@ -151,19 +153,24 @@ class Events:
     def __init__(self, stream: str) -> None:
         self._stream = stream
         self._open: dict[str, Row] = {}
+        self._worst: dict[str, tuple[int, float]] = {}
 
     def __call__(self, output: Output, scene: Scene) -> list[Row]:
-        """The rows of events that ended with this frame. The worst severity and the last values count."""
+        """The rows of events that ended with this frame: the worst severity, and the values when it was worst."""
         ended = []
         for event in scene.events:
             row = self._open.setdefault(event.id, self._begun(output, event))
             row["end_pts"], row["end"] = output.frame.pts, output.frame.time
             row["seconds"], row["frames"] = event.seconds, int(row["frames"] or 0) + 1
-            row["severity"] = max(str(row["severity"]), event.severity, key=("info", "warning", "critical").index)
-            values = {name: _finite(value) for name, value in sorted(event.values.items())}
-            row["values"] = json.dumps(values, separators=(",", ":"))
+            row["severity"] = max(str(row["severity"]), event.severity, key=_SEVERITIES.index)
+            badness = _badness(event)
+            if event.id not in self._worst or badness > self._worst[event.id]:
+                self._worst[event.id] = badness
+                values = {name: _finite(value) for name, value in sorted(event.values.items())}
+                row["values"] = json.dumps(values, separators=(",", ":"))
             if event.phase == "end":
                 row["open"] = False
+                del self._worst[event.id]
                 ended.append(_plain("events", self._open.pop(event.id)))
         return ended
 
@@ -171,6 +178,7 @@ class Events:
         """Those that were still going on at the drive's end: `open`."""
         rows = [_plain("events", row) for row in self._open.values()]
         self._open.clear()
+        self._worst.clear()
         return rows
 
     def _begun(self, output: Output, event: Event) -> Row:
@@ -185,6 +193,20 @@ class Events:
             "frames": 0,
             "open": True,
         }
+
+
+def _badness(event: Event) -> tuple[int, float]:
+    """Greater is worse: by severity, and of that by how far beyond the line, or how near to what is ahead."""
+    names: tuple[str, ...]
+    match event.kind:
+        case "lane_departure" | "lane_change":
+            names, sign = ("beyond",), 1.0
+        case "close_following":
+            names, sign = ("headway", "distance"), -1.0
+        case _:
+            names, sign = ("ttc", "distance"), -1.0
+    known = [float(value) for name in names if isinstance(value := _finite(event.values.get(name)), float)]
+    return _SEVERITIES.index(event.severity), sign * known[0] if known else -math.inf
 
 
 def message(output: Output, scene: Scene, stream: str) -> dict[str, Any]:

@@ -49,7 +49,7 @@
     const clip = told.clip === null ? null : data.clips[told.clip];
     if (clip) show(clip, Math.max(0, told.at - 3), null, event.dataset.title);
     else if (data.video) show(data.video, Math.max(0, told.start - data.zero - 3), told.end - data.zero + 3, event.dataset.title);
-    if (play && video && video.src) video.play().catch(() => { now.textContent = "This clip cannot be played here."; });
+    if (play && video && video.src) video.play().catch(() => {});
   };
 
   events.forEach((event, index) => event.addEventListener("click", () => choose(index, { play: true })));
@@ -67,7 +67,15 @@
         video.pause();
       }
     });
-    video.addEventListener("error", () => { now.textContent = "This clip cannot be played here."; });
+    video.addEventListener("error", () => {
+      const told = data.events[chosen];
+      if (told && told.clip !== null && data.video && video.dataset.source !== data.video) {
+        told.clip = null; // of a codec that this browser does not have: the drive's own video may be of another
+        choose(chosen, { play: true, focus: false });
+        return;
+      }
+      now.textContent = "This clip cannot be played here.";
+    });
   }
 
   document.addEventListener("keydown", (press) => {
