@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchmarks.quality import main
+from benchmarks.quality_people import Cutout, Person, cutout
+from benchmarks.quality_scenes import CHECKED, Character, Motion, Scene, Shot, composed, exposed, levels, render
+from benchmarks.quality_scores import GREEN, Scores, Tally, halo_band, plain_composite, true_composite
+from rtseg.ops.arrays import U8
+from rtseg.types import Size
+
+SIZE = Size(160, 92)
+
+
+def drawn() -> tuple[U8, U8]:
+    """A photograph RGB of a head and shoulders, and its label: on the person reds, around it only blue."""
+    y, x = np.mgrid[0:120, 0:160]
+    head = (x - 80) ** 2 + (y - 40) ** 2 < 20**2
+    body = (np.abs(x - 80) < 34) & (y > 66)
+    label = np.where(head | body, np.uint8(255), np.uint8(0))
+    rgb = np.where((label > 0)[..., None], np.dstack([140 + x // 2, 40 + y // 2, 30 + 0 * x]), (0, 0, 250))
+    return rgb.astype(np.uint8), label
+
+
+def person() -> Cutout:
+    return cutout(*drawn(), SIZE, tall=0.8, soft=4.0)
+
+
+def shot(motion: Motion, character: Character, *, frames: int = 17, backdrop: U8 | None = None, **more: float) -> Shot:
+    fields = {"noise": 0.0, "drift": 0.0, "bitrate": 0} | more
+    scene = Scene("drawn", motion, character, Person("", ""), "", frames=frames, **fields)  # type: ignore[arg-type]
+    room = np.full((*SIZE[::-1], 3), (20, 90, 60), np.uint8) if backdrop is None else backdrop
+    return render(scene, person(), [room], SIZE)
+
+
+def scored(made: Shot, alphas: U8 | NDArray[np.uint8]) -> Scores:
+    tally = Tally(made)
+    for index, alpha in enumerate(alphas):
+        tally.add(index, alpha)
+        if index % CHECKED == 0:
+            green = np.full((*SIZE[::-1], 3), GREEN, np.uint8)
+            tally.add_halo(
+                "halo_green",
+                index,
+                plain_composite(made.frames[index].rgb, alpha, green),
+                true_composite(made, index, green),
+            )
+    return tally.scores
+
+
+def test_a_cutout_has_no_colour_of_its_old_background() -> None:
+    made = person()
+    assert made.colour[made.alpha > 0][:, 2].max() < 40
+    assert made.alpha.max() == 1.0
+    assert ((made.alpha > 0.1) & (made.alpha < 0.9)).any()
+
+
+@pytest.mark.parametrize("motion", ["still", "translate", "scale", "rotate", "wave", "arm"])
+def test_a_frame_is_the_composite_of_its_alpha_within_rounding(motion: Motion) -> None:
+    made = shot(motion, "still" if motion == "still" else "fast", frames=9)
+    room = np.full((*SIZE[::-1], 3), (20, 90, 60), np.uint8)
+    for index in (0, 4, 8):
+        rebuilt = true_composite(made, index, room)
+        weights = np.array([0.2126, 0.7152, 0.0722])
+        luma = 16 + 219 / 255 * (rebuilt @ weights)
+        assert np.abs(made.frames[index].planes[0] - luma).max() <= 2.0
+        assert made.alphas[index].max() == 255
+
+
+def test_a_still_person_is_unchanged_and_a_moving_one_is_not() -> None:
+    assert shot("still", "still").still[1:].all()
+    moving = shot("translate", "fast")
+    edge = (moving.alphas[6] > 100) & (moving.alphas[6] < 150)
+    assert edge.any()
+    assert not moving.still[6][edge].any()
+
+
+def test_speeds_are_those_of_the_motion() -> None:
+    made = shot("translate", "fast", frames=25)
+    # 152 sin(2 pi t / 24) pixels aside, and 0.12 of it up: between t = 11 and 12 it moves by 152 sin(pi / 12).
+    speed = np.hypot(1.0, 0.12) * 152 * np.sin(np.pi / 12)
+    assert made.speeds[12].max() == made.speeds[12].min() == round(speed)
+    assert made.speeds[6].max() <= 6
+    rows = made.alphas[:, 40].astype(float)
+    centres = (rows * np.arange(SIZE.width)).sum(axis=1) / rows.sum(axis=1)
+    assert (centres[12] - centres[11]) * 1280 / SIZE.width == pytest.approx(-152 * np.sin(np.pi / 12), abs=2.0)
+
+
+def test_the_true_matte_scores_nothing() -> None:
+    made = shot("translate", "fast")
+    scores = scored(made, made.alphas)
+    assert scores.boundary == 1.0
+    for name in ("mad", "mse", "grad", "conn", "dtssd", "flicker", "trail", "miss"):
+        assert getattr(scores, name) == 0.0, name
+
+
+def test_the_true_matte_and_colours_have_no_halo() -> None:
+    made = shot("translate", "fast")
+    tally = Tally(made)
+    green = np.full((*SIZE[::-1], 3), GREEN, np.uint8)
+    for index in range(0, 17, CHECKED):
+        tally.add_halo("halo_green", index, true_composite(made, index, green), true_composite(made, index, green))
+    assert tally.scores.halo_green == 0.0
+    # With the true alpha alone, what is left of the room at the soft edge is a halo; with a wide alpha a worse one.
+    true_alpha = scored(made, made.alphas).halo_green
+    wide = np.stack([np.where(halo_band(alpha), np.uint8(255), alpha) for alpha in made.alphas])
+    wider = scored(made, wide).halo_green
+    assert true_alpha is not None
+    assert wider is not None
+    assert 0.0 < true_alpha < wider / 3
+
+
+def test_a_matte_that_lags_trails_where_it_moves_and_nowhere_else() -> None:
+    made = shot("translate", "fast", frames=25)
+    lagging = np.concatenate([made.alphas[:1], made.alphas[:-1]])
+    scores = scored(made, lagging)
+    assert scores.trail is not None
+    assert scores.trail > 300.0
+    assert scores.flicker == 0.0 or scores.flicker is None or scores.flicker < 5.0
+    still = shot("still", "still")
+    assert scored(still, np.concatenate([still.alphas[:1], still.alphas[:-1]])).trail is None
+
+
+def test_alternating_noise_flickers_by_as_much_as_it_is() -> None:
+    made = shot("still", "still", frames=9)
+    noisy = made.alphas.copy()
+    noisy[1::2, 10, 10] = 255
+    scores = scored(made, noisy)
+    assert scores.flicker == pytest.approx(1e3 / (SIZE.width * SIZE.height))
+    assert scores.trail is None
+
+
+def test_exposure_and_compression_leave_the_truth_alone() -> None:
+    clean = shot("translate", "smooth", frames=9)
+    sent = shot("translate", "smooth", frames=9, drift=0.2, bitrate=700_000, noise=3.0)
+    assert np.array_equal(clean.alphas, sent.alphas)
+    assert np.array_equal(clean.still, sent.still)
+    difference = np.abs(clean.frames[8].planes[0].astype(float) - sent.frames[8].planes[0])
+    assert 1.0 < difference.mean() < 40.0
+
+
+def test_a_scene_is_the_same_each_time() -> None:
+    first, second = (shot("wave", "smooth", frames=3, noise=4.0, bitrate=700_000) for _ in range(2))
+    for one, other in zip(first.frames, second.frames, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one.planes, other.planes, strict=True))
+
+
+def test_the_exposure_blurs_what_moves() -> None:
+    scene = Scene("drawn", "translate", "fast", Person("", ""), "")
+    made = person()
+    _, sharp = exposed(dataclasses.replace(scene, motion="still", character="still"), made, SIZE, 0)
+    light, blurred = exposed(scene, made, SIZE, 0)
+    soft = [int(((levels(255 * alpha) > 12) & (levels(255 * alpha) < 243)).sum()) for alpha in (sharp, blurred)]
+    assert soft[1] > 1.2 * soft[0]
+    white = np.full((*SIZE[::-1], 3), 255, np.uint8)
+    assert composed(light, blurred, white).max() <= 255.5
+
+
+def test_missing_footage_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RTSEG_SHARED", str(tmp_path / "nowhere"))
+    assert main(["--scenes", "1", "--methods", "bare", "--folder", str(tmp_path / "kept")]) == 1
+    said = capsys.readouterr().out.strip().splitlines()
+    assert len(said) == 1
+    assert "set RTSEG_SHARED" in said[0]
