@@ -31,6 +31,8 @@ _HEADS = {
     "halo_plain": "plain",
 }
 
+_GOALS = ("MAD", "MSE", "Grad", "Conn", "dtSSD", "flicker", "trail", "fastest", "halo green", "blur to plain", "F")
+
 
 def result(
     settings: Mapping[str, Any],
@@ -73,6 +75,11 @@ def show(console: Console, made: Mapping[str, Any]) -> None:
         costs = [f"{each['network_ms']:.2f}", f"{each['after_ms']:.2f}"]
         total.add_row(each["name"], *(_cell(each["total"][name], name) for name in FIGURES), *costs)
     console.print(total)
+    against = _table(f"against {methods[0]['name']}", ("", *_GOALS))
+    for each in methods[1:]:
+        against.add_row(each["name"], *_compared(each["total"], methods[0]["total"]))
+    if len(methods) > 1:
+        console.print(against)
     bins = [f"{low:.0f}-{high:.0f}" for low, high in pairwise(SPEEDS)]
     speeds = _table("trail / miss by speed, pixels a frame at 1280 wide", ("", *bins))
     for each in methods:
@@ -102,6 +109,16 @@ def _table(title: str, heads: Sequence[str]) -> Table:
     for index, head in enumerate(heads):
         table.add_column(head, justify="right" if index else "left", no_wrap=True)
     return table
+
+
+def _compared(found: Mapping[str, Any], first: Mapping[str, Any]) -> list[str]:
+    """Shares of the first method's figures; of boundary F the difference."""
+    pairs = [(found[name], first[name]) for name in ("mad", "mse", "grad", "conn")]
+    pairs += [(found[name], first[name]) for name in ("dtssd", "flicker", "trail")]
+    pairs += [(found["trail_speeds"][-1], first["trail_speeds"][-1])]
+    pairs += [(found["halo_green"], first["halo_green"]), (found["halo_blur"], first["halo_plain"])]
+    shares = ["-" if not (a is not None and b) else f"{100 * (a / b - 1):+.0f} %" for a, b in pairs]
+    return [*shares, f"{found['boundary'] - first['boundary']:+.3f}"]
 
 
 def _values(scores: Scores) -> dict[str, Any]:

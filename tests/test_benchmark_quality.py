@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from benchmarks.quality import main
+from benchmarks.quality_methods import method, mixed
 from benchmarks.quality_people import Cutout, Person, cutout
 from benchmarks.quality_scenes import CHECKED, Character, Motion, Scene, Shot, composed, exposed, levels, render
 from benchmarks.quality_scores import GREEN, Scores, Tally, halo_band, plain_composite, true_composite
+from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8
-from rtseg.types import Size
+from rtseg.ops.resize import enlarge
+from rtseg.types import Frame, Regions, Size, Solid
 
 SIZE = Size(160, 92)
 
@@ -165,7 +170,67 @@ def test_missing_footage_is_said_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RTSEG_SHARED", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("RTSEG_MODELS", str(tmp_path / "nowhere"))
     assert main(["--scenes", "1", "--methods", "bare", "--folder", str(tmp_path / "kept")]) == 1
     said = capsys.readouterr().out.strip().splitlines()
     assert len(said) == 1
     assert "set RTSEG_SHARED" in said[0]
+
+
+def test_mediapipes_smoothing_keeps_what_is_sure_and_holds_what_is_not() -> None:
+    new = np.array([[0.0, 1.0, 0.5, 0.7]], np.float32)
+    past = np.array([[1.0, 0.0, 1.0, 0.1]], np.float32)
+    x = 0.2**2
+    sure = x * (5.68842 + x * (-0.748699 + x * (-57.8051 + x * (291.309 + x * -624.717))))
+    expected = [0.0, 1.0, 0.5 + 0.5 * 0.9, 0.7 - 0.6 * (1 - sure) * 0.9]
+    assert mixed(new, past, 0.9)[0] == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_method_is_its_name() -> None:
+    assert method("bare").network == "portrait"
+    assert method("portrait-studio:default").network == "portrait-studio"
+    assert method("selfie-general+smoothing").network == "selfie-general"
+    frame = Frame.from_rgb(np.zeros((8, 16, 3), np.uint8))
+    mask = Regions(np.array([[[0, 26, 25, 255]]], np.uint8), ("person",), frame.pts, frame.size)
+    assert np.array_equal(method("bare")(frame, mask), enlarge(mask.probabilities[0], frame.size))
+    cut = method("selfie-landscape+sample")(frame, mask)
+    assert set(np.unique(cut)) == {0, 255}
+    with pytest.raises(ConfigError, match="unknown filter 'smoth'"):
+        method("smoth+refine")
+    with pytest.raises(ConfigError, match=r"'smooth\(speed=1\)': .*unexpected keyword"):
+        method("smooth(speed=1)")
+    with pytest.raises(ConfigError, match="use one of smoothing, sample"):
+        method("selfie-landscape+blur")
+
+
+def test_the_background_of_the_frame_is_all_that_a_bad_matte_shows() -> None:
+    frame = Frame.from_rgb(np.full((32, 64, 3), (200, 30, 30), np.uint8))
+    nobody = Regions(np.zeros((1, 8, 16), np.uint8), ("person",), frame.pts, frame.size)
+    for name in ("bare", "pphumanseg-lite"):
+        each = method(name)
+        shown = each.composite(frame, each(frame, nobody), Solid(GREEN))
+        assert np.abs(shown.astype(int) - GREEN).max() <= 3
+
+
+@pytest.mark.slow
+def test_a_run_writes_figures_and_a_sheet_and_keeps_its_scenes(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RTSEG_SHARED", str(shared))
+    monkeypatch.setenv("RTSEG_MODELS", str(shared / "weights"))
+    arguments = ["--scenes", "2", "--frames", "6", "--size", "160x92", "--methods", "bare,smooth(follow=false)"]
+    files = {"--folder": tmp_path / "kept", "--json": tmp_path / "q.json", "--sheet": tmp_path / "q.png"}
+    arguments += [str(word) for pair in files.items() for word in pair]
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "against bare" in said
+    first = json.loads(files["--json"].read_text())
+    assert [each["name"] for each in first["methods"]] == ["bare", "smooth(follow=false)"]
+    assert list(first["methods"][0]["scenes"]) == ["01-still", "02-translate-fast"]
+    assert first["methods"][0]["total"]["mad"] > 0.0
+    sheet = cv2.imread(str(files["--sheet"]))
+    assert sheet is not None
+    assert sheet.shape[1] == 4 * (400 + 2 * 10)
+    assert main(arguments) == 0
+    again = json.loads(files["--json"].read_text())
+    assert again["methods"][0]["total"] == first["methods"][0]["total"]
