@@ -29,7 +29,7 @@ from rtseg.effects.background import Background
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import F32, U8, as_f32, as_u8
 from rtseg.ops.resize import enlarge
-from rtseg.types import Blur, Filter, Frame, Regions, Solid
+from rtseg.types import Blur, Effect, Filter, Frame, Regions, Solid
 
 PEERS = ("selfie-landscape", "selfie-general", "pphumanseg-lite")
 STANDARD = (
@@ -77,8 +77,16 @@ class Method(Protocol):
 class Rtseg:
     """Filters, background effect and compositor of rtseg; the alpha is the mask as the compositor enlarges it."""
 
-    def __init__(self, name: str, network: str, filters: Sequence[Filter]) -> None:
+    def __init__(
+        self,
+        name: str,
+        network: str,
+        filters: Sequence[Filter],
+        *,
+        effect: Callable[[Solid | Blur], Effect] = Background,
+    ) -> None:
         self.name, self.network = name, network
+        self._effect = effect
         self._filters = tuple(filters)
         self._found: Regions | None = None
         self._compositor = Compositor()
@@ -101,7 +109,7 @@ class Rtseg:
     def composite(self, frame: Frame, _alpha: U8, paint: Solid | Blur, /) -> U8:
         """The last frame as rtseg shows it before a background, RGB."""
         assert self._found is not None
-        return self._compositor(frame, Background(paint)(frame, self._found, ())).rgb
+        return self._compositor(frame, self._effect(paint)(frame, self._found, ())).rgb
 
 
 class Peer:
