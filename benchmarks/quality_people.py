@@ -70,12 +70,13 @@ BACKDROPS = (
     "road/highway_white.mp4",
     "room:left",
     "road/highway_traffic.mp4",
-    "photo:0",
+    "photo:0006R0_f03030",
     "road/highway_dusk.mp4",
     "room:right",
-    "photo:1",
+    "photo:0006R0_f01080",
 )
-"""A clip is moving; "room" is the empty room of a clip, standing still, whole or a side of it; photos are streets."""
+"""A clip is moving; "room" is the empty room of a clip, standing still, whole or a side of it; photos are streets.
+Nobody is in any."""
 
 
 def read_person(shared: Path, person: Person, size: Size) -> Cutout:
@@ -131,14 +132,13 @@ def read_backdrop(shared: Path, name: str, size: Size, frames: int) -> list[U8]:
     """RGB uint8 HxWx3 of that size: one picture that stands still, or as many as frames. Raises ConfigError."""
     kind, _, which = name.partition(":")
     if kind == "photo":
-        folder = shared / "data" / "driving" / "camvid" / "val" / "images"
-        photos = sorted(folder.glob("*"))
-        if not photos:
-            raise ConfigError(f"{folder} has no picture: set RTSEG_SHARED to the folder of footage and labels")
-        return [fitted(read_rgb(photos[(17 * int(which) + 11) % len(photos)]), size)]
-    path = shared / "clips" / ("people/walk_through_room.mp4" if kind == "room" else name)
+        path = shared / "data" / "driving" / "camvid" / "train" / "images" / f"{which}.jpg"
+    else:
+        path = shared / "clips" / ("people/walk_through_room.mp4" if kind == "room" else name)
     if not path.is_file():
         raise ConfigError(f"{path} is not there: set RTSEG_SHARED to the folder of footage and labels")
+    if kind == "photo":
+        return [fitted(read_rgb(path), size)]
     taken = 1 if kind == "room" else frames
     pictures = [as_u8(frame.to_ndarray(format="rgb24")) for frame, _ in islice(decode(str(path), taken), taken)]
     if which:

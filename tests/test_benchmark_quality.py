@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from benchmarks.quality import main
 from benchmarks.quality_methods import method, mixed
-from benchmarks.quality_people import Cutout, Person, cutout
+from benchmarks.quality_people import PEOPLE, Cutout, Person, cutout
 from benchmarks.quality_scenes import CHECKED, Character, Motion, Scene, Shot, composed, exposed, levels, render
 from benchmarks.quality_scores import GREEN, Scores, Tally, halo_band, plain_composite, true_composite
+from rtseg.datasets import DataSet
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8
 from rtseg.ops.resize import enlarge
@@ -211,6 +212,13 @@ def test_the_background_of_the_frame_is_all_that_a_bad_matte_shows() -> None:
         each = method(name)
         shown = each.composite(frame, each(frame, nobody), Solid(GREEN))
         assert np.abs(shown.astype(int) - GREEN).max() <= 3
+
+
+def test_nobody_in_the_scenes_was_trained_on(shared: Path) -> None:
+    for each in PEOPLE:
+        folder = shared / "data" / "person" / each.folder
+        data = DataSet.model_validate({"folder": folder, "regions": {"person": ()}})
+        assert each.stem in data.stems("held_out"), each
 
 
 @pytest.mark.slow
