@@ -29,7 +29,7 @@ from benchmarks import quality_store as kept
 from benchmarks.measure import ROOT, machine, watched
 from benchmarks.quality_methods import STANDARD, Method, alone, method, painted
 from benchmarks.quality_scenes import CHECKED, Scene, Shot, scenes
-from benchmarks.quality_scores import GREEN, Scores, Tally, plain_composite, true_composite
+from benchmarks.quality_scores import GREEN, Scores, Tally, blurred_around, plain_composite, true_composite
 from benchmarks.quality_sheet import write_sheet
 from benchmarks.quality_tables import result, show
 from rtseg.errors import ConfigError, RtsegError
@@ -58,8 +58,7 @@ def judge(shot: Shot, methods: Sequence[Method], masks: Mapping[str, kept.Masks]
     for index, frame in enumerate(shot.frames):
         truths = {}
         if index % CHECKED == 0:
-            behind = shot.backdrops[index // CHECKED]
-            truths = {name: true_composite(shot, index, painted(behind, paint)) for name, paint in PAINTS.items()}
+            truths = {name: true_composite(shot, index, _behind(shot, index, paint)) for name, paint in PAINTS.items()}
             blurred = painted(frame.rgb, PAINTS["halo_blur"])
         turn = index % len(methods)
         for each in [*methods[turn:], *methods[:turn]]:
@@ -127,7 +126,7 @@ def _run(
             costs.setdefault(name, []).append(made.cpu_ms)
         judge(shot, methods, masks, found)
         index = _shown(shot)
-        truth = true_composite(shot, index, painted(shot.backdrops[index // CHECKED], PAINTS["halo_green"]))
+        truth = true_composite(shot, index, _behind(shot, index, PAINTS["halo_green"]))
         columns.append((shot.frames[index].rgb, truth))
         console.print(f"{scene.name} done", style="dim", markup=False, highlight=False)
     for each in methods:
@@ -136,6 +135,16 @@ def _run(
         stills = {name: judged.stills for name, judged in found.items()}
         write_sheet(sheet, [scene.name for scene in chosen], columns, stills)
     return found
+
+
+def _behind(shot: Shot, index: int, paint: Solid | Blur) -> U8:
+    """What is behind the subject in the true composite, RGB."""
+    backdrop = shot.backdrops[index // CHECKED]
+    match paint:
+        case Solid():
+            return painted(backdrop, paint)
+        case Blur():
+            return blurred_around(backdrop, shot.alphas[index], paint.strength / 100.0 * backdrop.shape[0])
 
 
 def _shown(shot: Shot) -> int:

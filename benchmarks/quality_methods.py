@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 
 from benchmarks.quality_scores import plain_composite
+from benchmarks.quality_store import TRUTH
 from rtseg import registry, store
 from rtseg.build import default_filters
 from rtseg.compositor import Compositor
@@ -193,7 +194,8 @@ def alone(frame: Frame, network: tuple[int, int]) -> Frame:
 FILTERS: dict[str, Callable[[str], Sequence[Filter]]] = {
     "bare": lambda _network: (),
     "default": lambda network: [
-        registry.load("filter", each.type)(**each.options()) for each in default_filters(store.find_card(network))
+        registry.load("filter", each.type)(**each.options())
+        for each in default_filters(store.find_card("portrait" if network == TRUTH else network))
     ],
 }
 """What names mean that are no filters: a network's name to filters. A preset is one more line."""

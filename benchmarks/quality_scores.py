@@ -158,6 +158,16 @@ def true_composite(shot: Shot, index: int, behind: U8) -> U8:
     return np.asarray(np.clip(np.rint(mixed), 0.0, 255.0).astype(np.uint8))
 
 
+def blurred_around(behind: U8, alpha: U8, sigma: float) -> U8:
+    """A backdrop RGB uint8 HxWx3 blurred by a Gaussian of `sigma` pixels, of what can be seen of it only.
+
+    Blur of (1 - a) B over that of 1 - a, in float32: what is hidden behind the subject, nobody can blur.
+    """
+    seen = as_f32((255 - alpha).astype(np.float32)[..., None] / 255.0 + 1e-6)
+    total = cv2.GaussianBlur(np.dstack([behind.astype(np.float32) * seen, seen]), (0, 0), sigma)
+    return np.asarray(np.clip(np.rint(total[..., :3] / total[..., 3:]), 0.0, 255.0).astype(np.uint8))
+
+
 def plain_composite(rgb: U8, alpha: U8, behind: U8) -> U8:
     """A I + (1 - a) of another background, RGB uint8 HxWx3: what every program does that knows no true colours."""
     share = as_f32(alpha.astype(np.float32)[..., None] / 255.0)

@@ -24,9 +24,14 @@ from rtseg.config import ModelOptions
 from rtseg.engines import build_segmenter
 from rtseg.frame import BT709
 from rtseg.ops.arrays import U8
+from rtseg.ops.resize import resize
 from rtseg.types import Frame, Regions, Segmenter, Size
 
 _PATIENCE = 600.0
+
+TRUTH = "truth"
+"""A network that is never wrong: its masks are the true alphas at the size of our portrait network's."""
+_TRUTH_SIZE = (256, 144)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -47,7 +52,7 @@ class Networks:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self._cards = {name: store.find_card(name) for name in names}
+        self._cards = {name: store.find_card(name) for name in names if name != TRUTH}
         self._built: dict[str, Segmenter] = {}
 
     def key(self, name: str) -> str:
@@ -85,7 +90,9 @@ def shot(place: Path, scene: Scene, size: Size, shared: Path) -> Shot:
 
 
 def masks(place: Path, name: str, networks: Networks, shot: Shot) -> Masks:
-    """A network's masks on a shot; `name` is that of its card."""
+    """A network's masks on a shot; `name` is that of its card, or `TRUTH`."""
+    if name == TRUTH:
+        return Masks(np.stack([resize(alpha, _TRUTH_SIZE) for alpha in shot.alphas]), 0.0)
 
     def make() -> Mapping[str, NDArray[Any]]:
         segmenter = networks[name]

@@ -13,7 +13,8 @@ from benchmarks.quality import main
 from benchmarks.quality_methods import method, mixed
 from benchmarks.quality_people import PEOPLE, Cutout, Person, cutout
 from benchmarks.quality_scenes import CHECKED, Character, Motion, Scene, Shot, composed, exposed, levels, render
-from benchmarks.quality_scores import GREEN, Scores, Tally, halo_band, plain_composite, true_composite
+from benchmarks.quality_scores import GREEN, Scores, Tally, blurred_around, halo_band, plain_composite, true_composite
+from benchmarks.quality_store import TRUTH, Networks, masks
 from rtseg.datasets import DataSet
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8
@@ -122,6 +123,21 @@ def test_the_true_matte_and_colours_have_no_halo() -> None:
     assert 0.0 < true_alpha < wider / 3
 
 
+def test_the_true_blur_knows_nothing_of_what_is_hidden() -> None:
+    alpha = np.zeros((40, 40), np.uint8)
+    alpha[:, :20] = 255
+    chance = np.random.default_rng(0)
+    wall = chance.integers(0, 256, (40, 40, 3)).astype(np.uint8)
+    other = wall.copy()
+    other[:, :20] = 0
+    shown = blurred_around(wall, alpha, 3.0)
+    assert np.abs(shown[:, 20:].astype(int) - blurred_around(other, alpha, 3.0)[:, 20:]).max() <= 1
+    x = np.arange(-12, 13)
+    weight = np.exp(-(x[:, None] ** 2 + x[None] ** 2) / (2 * 3.0**2)) * (alpha[8:33, 10:35] == 0)
+    expected = (wall[8:33, 10:35] * weight[..., None]).sum(axis=(0, 1)) / weight.sum()
+    assert np.abs(shown[20, 22] - expected).max() <= 1.0
+
+
 def test_a_matte_that_lags_trails_where_it_moves_and_nowhere_else() -> None:
     made = shot("translate", "fast", frames=25)
     lagging = np.concatenate([made.alphas[:1], made.alphas[:-1]])
@@ -203,6 +219,17 @@ def test_a_method_is_its_name() -> None:
         method("smooth(speed=1)")
     with pytest.raises(ConfigError, match="use one of smoothing, sample"):
         method("selfie-landscape+blur")
+
+
+def test_the_network_that_is_never_wrong_is_off_by_its_resolution_only() -> None:
+    made = shot("still", "still", frames=2)
+    found = masks(Path("nowhere"), TRUTH, Networks([TRUTH]), made)
+    assert found.size == (256, 144)
+    each = method("truth:bare")
+    for index, frame in enumerate(made.frames):
+        mask = Regions(found.masks[index][None], ("person",), frame.pts, frame.size)
+        assert np.abs(each(frame, mask).astype(int) - made.alphas[index]).max() <= 24
+    assert method("truth:default").network == TRUTH
 
 
 def test_the_background_of_the_frame_is_all_that_a_bad_matte_shows() -> None:
