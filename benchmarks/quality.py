@@ -4,7 +4,7 @@
     python -m benchmarks.quality --scenes 8 --methods bare,default,smooth  seconds, once scenes and masks are kept
     python -m benchmarks.quality --size 1280x720 --json out/quality.json --sheet out/quality.png
 
-Scenes and the networks' masks are made once and kept in `--folder`: about 100 MB a scene at 640x360, 4 times that at
+Scenes and the networks' masks are made once and kept in `--folder`: about 65 MB a scene at 640x360, 4 times that at
 1280x720. Needs the footage and labels of RTSEG_SHARED. Networks are timed when their masks are made; what follows them
 is timed in every run, all methods in turn at each frame, in one thread.
 """
