@@ -55,6 +55,7 @@ from rtseg.config import (
 from rtseg.engines import build_detector, build_fused, build_segmenter, takes_device_frames, with_prompts
 from rtseg.errors import ConfigError, SourceUnreadable
 from rtseg.filters.cut import Cut
+from rtseg.framing import Framing
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.inference.engine import OrtEngine
 from rtseg.pipeline import Pipeline
@@ -184,6 +185,7 @@ def build_pipeline(
         analyzers=[build_analyzer(a) for a in config.analyzers],
         effects=made,
         adaptive=Adaptive() if config.model.adaptive else None,
+        framing=None if config.framing is None else Framing(**config.framing.options(), glide=not alone),
         hold=(0 if alone or _is_live(config.source) else 5) if hold is None else hold,
     )
 

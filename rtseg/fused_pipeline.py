@@ -109,7 +109,8 @@ class FusedPipeline:
         segmentation = self._segmentation(masks, frame)
         observations = observe(self.plain.analyzers, frame, segmentation)
         took = {"segment": (time.perf_counter() - started) * 1e3}
-        return Output(frame, segmentation, observations, picture if self._layers else frame, took)
+        output = Output(frame, segmentation, observations, picture if self._layers else frame, took)
+        return output if self.plain.framing is None else self.plain.framing(output)
 
     def _segmentation(self, masks: U8, frame: Frame) -> Segmentation:
         """What the masks, one a name, are for a model of this family."""
