@@ -11,7 +11,8 @@ from rtseg.build import build_effect
 from rtseg.cards import Card
 from rtseg.effects.background import parse_background
 from rtseg.errors import ConfigError
-from rtseg.options import configure
+from rtseg.framing import Framing
+from rtseg.options import configure, parse_framing
 from rtseg.sections import Section
 from rtseg.types import Clear, Effect
 
@@ -20,12 +21,14 @@ class Scene(Section):
     """The look of a stream; a value: `changed` gives another.
 
     background: as `rtseg run --background`: "blur", "blur:4", "#0b6623", a picture, a video; None shows the room.
-    overlay: as `--overlay`: "all", "road" or names joined by commas. mirror: left and right exchanged, as people know
-    themselves. frozen: the last picture stands. slate: nobody is shown, only a plain card that says so.
+    overlay: as `--overlay`: "all", "road" or names joined by commas. framing: as `--framing`: "body", "head",
+    "head:1.5"; None shows the whole picture. mirror: left and right exchanged, as people know themselves. frozen: the
+    last picture stands. slate: nobody is shown, only a plain card that says so.
     """
 
     background: str | None = None
     overlay: str | None = None
+    framing: str | None = None
     mirror: bool = False
     frozen: bool = False
     slate: bool = False
@@ -62,3 +65,9 @@ def scene_effects(scene: Scene, card: Card) -> tuple[Effect, ...]:
                 raise ConfigError("a stream has no transparency, its viewers would see the room: use a colour")
     options = configure(model=card.name, background=scene.background, overlay=scene.overlay).effects or ()
     return tuple(build_effect(effect, card) for effect in options)
+
+
+def scene_framing(scene: Scene) -> Framing | None:
+    """What crops the picture to the subject, new and without memory; ConfigError for what there is not."""
+    options = None if scene.framing is None else parse_framing(scene.framing)
+    return None if options is None else Framing(**options.options())
