@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import cv2
-import numpy as np
 
 from rtseg.ops.arrays import U8, as_u8
 
@@ -12,21 +14,47 @@ Part = tuple[float, float, float, float]
 
 _WHOLE_PIXELS = 1e-6
 """Parts that are so near to whole pixels lie on them: fractions of the frame are not exact in binary."""
+_TRIED = 12
+"""Pixels before the part that its enlargement may begin at."""
 
 
 def crop(plane: U8, part: Part) -> U8:
     """The part, enlarged bilinearly to HxW of the plane it is cut from: uint8, new memory.
 
     Half-pixel centres: sample i of n shows x0 + (i + 0.5) * (x1 - x0) / n, so that all planes of a frame stay in
-    register whatever their subsampling. A part of whole pixels repeats its own edges, any other the plane's, which
-    differs in the outermost samples alone; the first is four times cheaper.
+    register whatever their subsampling. What lies beyond the part or the plane repeats the edge. A part of whole
+    pixels is OpenCV's resize of it. Any other is enlarged from a whole pixel on, chosen so that a sample comes to lie
+    as near as possible to where one is wanted, and then shifted by the little that is left: places are exact, and edges
+    hardly softer than by `cv2.warpAffine`, which takes two and a half times as long.
     """
     height, width = plane.shape
     x0, y0, x1, y1 = part
     left, top, right, bottom = (round(side) for side in part)
     if max(abs(side - near) for side, near in zip(part, (left, top, right, bottom), strict=True)) < _WHOLE_PIXELS:
         return as_u8(cv2.resize(plane[top:bottom, left:right], (width, height), interpolation=cv2.INTER_LINEAR))
-    across, down = (x1 - x0) / width, (y1 - y0) / height
-    place = np.array([[across, 0.0, x0 + 0.5 * across - 0.5], [0.0, down, y0 + 0.5 * down - 0.5]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return as_u8(cv2.warpAffine(plane, place, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE))
+    across, down = _way(x0, x1, width), _way(y0, y1, height)
+    source = plane[down.first : down.last, across.first : across.last]
+    large = cv2.resize(source, None, fx=1 / across.step, fy=1 / down.step, interpolation=cv2.INTER_LINEAR)
+    centre = across.offset + (width - 1) / 2, down.offset + (height - 1) / 2
+    return as_u8(cv2.getRectSubPix(large, (width, height), centre))
+
+
+class _Way(NamedTuple):
+    """Along one axis: the pixels that are enlarged, pixels a sample, and the sample at which the part begins."""
+
+    first: int
+    last: int
+    step: float
+    offset: float
+
+
+def _way(start: float, stop: float, count: int) -> _Way:
+    step = (stop - start) / count
+    whole = math.floor(start)
+
+    def miss(first: int) -> float:
+        offset = (start - first) / step
+        return abs(offset - round(offset))
+
+    first = min(range(max(0, whole - _TRIED), whole + 1), key=miss)
+    return _Way(first, min(count, math.ceil(stop) + 2), step, (start - first) / step)
