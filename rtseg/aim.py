@@ -110,11 +110,12 @@ class Aim:
         return length if length < _WIDE else 1.0
 
     def _leaves(self, box: Box, ideal: View) -> bool:
-        """Whether the subject is too far from the place that the window was made for, or is cut by its sides."""
-        x0, y0, x1, _ = self.target.box
+        """Whether the subject is too far from the place that the window was made for, or is nearly cut by its sides."""
+        x0, y0, x1, y1 = self.target.box
         dead = _DEAD * self.target.width
         away = max(abs(ideal.x - self.target.x), abs(ideal.y - self.target.y)) > dead
-        return away or box.x0 < min(x0, ideal.box[0]) or box.x1 > max(x1, ideal.box[2]) or box.y0 < y0
+        cut = box.y0 < y0 + _LEAST.above * (y1 - y0) and ideal.box[1] < y0
+        return away or cut or box.x0 < min(x0, ideal.box[0]) or box.x1 > max(x1, ideal.box[2])
 
     def _follow(self, ideal: View, seconds: float, size: tuple[int, int]) -> None:
         self.target = ideal

@@ -40,7 +40,7 @@ class Framing:
 
     Of the output only `picture` changes (its alpha too), and `window` says what it shows: masks, observations and
     `frame` stay those of the whole frame. A window that is the whole leaves the picture as it is, on its device if it
-    is on one; any other brings it to the host.
+    is on one; any other brings it to the host. Cuts are not seen in frames on a device.
 
     The first frame, a frame of another size, and a cut get their window at once; the rest is a `Glide` by the frames'
     times, so that neither their rate nor those that were dropped change its path. Belongs to one stream; `reset` at a
@@ -88,7 +88,7 @@ class Framing:
         return self._glide(target, seconds)
 
     def _is_cut(self, frame: Frame) -> bool:
-        if not self._glides:
+        if not self._glides or frame.device is not None:  # from a device the picture would be brought for nothing else
             return False
         before, self._luma = self._luma, frame.luma(FLOW_SIZE)
         if before is None:

@@ -40,10 +40,10 @@ class Pace:
     A window lags behind a target that moves evenly by 3 / softness seconds.
     """
 
-    pan: float = 0.4
+    pan: float = 0.5
     widen: float = 0.4
     narrow: float = 0.15
-    softness: float = 6.0
+    softness: float = 7.0
 
     @property
     def acceleration(self) -> float:
@@ -111,8 +111,10 @@ class Glide:
         now = self._point
         width = now.width + min(widen, max(-narrow, target.width - now.width))
         height = now.height + min(widen, max(-narrow, target.height - now.height))
-        x = now.x + min(pan, max(-pan, _within(target.x, width) - now.x))
-        y = now.y + min(pan, max(-pan, _within(target.y, height) - now.y))
+        # On the way to the whole it only widens: panned to the middle besides, a side would go to and fro.
+        goal = now if target == WHOLE else target
+        x = now.x + min(pan, max(-pan, _within(goal.x, width) - now.x))
+        y = now.y + min(pan, max(-pan, _within(goal.y, height) - now.y))
         moved = View(x, y, width, height).inside()
         return target if _near(moved, target, 1e-12) else moved
 

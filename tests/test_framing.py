@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from fakes import SquareSegmenter
+from on_device import on_device
 
 from rtseg.aim import Box, placed
 from rtseg.framing import Framing, subject_box
@@ -116,6 +119,15 @@ def test_dropped_frames_do_not_change_the_path() -> None:
     assert max(np.abs(whole[i] - window).max() for i, window in found.items()) < 0.02
 
 
+def test_a_head_that_comes_near_the_windows_top_is_given_room() -> None:
+    """By less than the dead zone."""
+    found = windows(Framing(), lambda t: ((0.4, 0.3 - 0.044 * min(1, t), 0.08, 0.43),), 5.0)
+    length = found[0, 3] - found[0, 1]
+    assert 0.12 * length > 0.044
+    assert 0.3 - found[0, 1] < 0.044 + 0.03 * length
+    assert 0.256 - found[-1, 1] > 0.05 * length
+
+
 def test_who_is_lost_is_waited_for_and_then_the_whole_is_shown() -> None:
     found = windows(Framing(), lambda t: (STANDING,) if t < 1 else (), 6.0)
     assert len(np.unique(found[:58], axis=0)) == 1  # a second of waiting
@@ -126,6 +138,23 @@ def test_who_is_lost_is_waited_for_and_then_the_whole_is_shown() -> None:
 def test_a_moments_loss_moves_nothing() -> None:
     found = windows(Framing(), lambda t: () if 1 <= t < 1.8 else (STANDING,), 4.0)
     assert len(np.unique(found, axis=0)) == 1
+
+
+def test_frames_on_a_device_stay_there_until_they_are_cropped() -> None:
+    given, counts = output(mask_of(), 0.0), Counter[str]()
+    luma = np.tile(np.arange(128, dtype=np.uint8), (72, 1))
+    frame = on_device(given.frame.with_planes((luma, *given.frame.planes[1:])), counts)
+    framing = Framing()
+    whole = framing(replace(given, frame=frame, picture=frame))
+    assert whole.picture is frame
+    assert not counts
+    found = framing(replace(output(mask_of(STANDING), 0.0), frame=frame.at(epoch=1), picture=frame))
+    assert found.picture is frame  # it glides, and no time has passed
+    framing.reset()
+    found = framing(replace(output(mask_of(STANDING), 0.0), frame=frame, picture=frame))
+    assert found.picture.device is None
+    assert found.picture.planes[0].shape == (72, 128)
+    assert sum(counts.values()) == 1
 
 
 def test_nobody_is_the_whole_picture_untouched() -> None:

@@ -75,6 +75,15 @@ def test_paths_are_the_same_at_every_frame_rate(rate: float) -> None:
     assert np.abs(fine[at] - coarse).max() < 0.003  # 4 pixels of 1280
 
 
+def test_no_side_of_the_window_goes_to_and_fro_on_the_way_to_the_whole() -> None:
+    views = path((5.0, WHOLE), start=View(0.7, 0.28, 0.5, 0.5))
+    for axis in (0, 1):
+        low, high = (views[:, axis] + sign * views[:, axis + 2] / 2 for sign in (-1, 1))
+        assert (np.diff(low) <= 1e-12).all()
+        assert (np.diff(high) >= -1e-12).all()
+    assert tuple(views[-1]) == WHOLE
+
+
 def test_no_time_is_no_movement() -> None:
     glide = Glide(PACE)
     assert glide(View(0.3, 0.3, 0.5, 0.5), 0.0) == WHOLE
