@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakes import SquareSegmenter
 from graphs import save
 from onnx import helper
 
@@ -109,7 +110,14 @@ def test_fused_frames_are_framed_after_the_graph_and_the_device_is_left() -> Non
         Pipeline(p.segmenter, effects=p.effects, framing=Framing(look="head")) for p in (plain(), plain())
     )
     graph = FusedPipeline(CARD, fused, OrtEngine, reference=OrtEngine)
-    assert not takes_device_frames(graph)
+
+    class OnDevice(SquareSegmenter):
+        providers = ("cuda", "cpu")
+
+    there = Pipeline(OnDevice(), effects=[Background(Blur())])
+    assert takes_device_frames(FusedPipeline(CARD, there, OrtEngine))
+    there.framing = Framing()
+    assert not takes_device_frames(FusedPipeline(CARD, there, OrtEngine))
     for sample in frames(3, (160, 90)):
         rgb = np.full((180, 320, 3), 90, np.uint8)
         rgb[90:, 80:240] = sample.rgb

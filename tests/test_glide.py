@@ -37,8 +37,11 @@ def test_it_arrives_to_the_bit_and_never_moves_again() -> None:
     assert {glide(target, 1 / 30) for _ in range(100)} == {target}
 
 
-def test_it_never_shows_what_is_beyond_the_frame() -> None:
-    views = path(*THERE_AND_BACK)
+@pytest.mark.parametrize("pace", [PACE, Pace(pan=0.02, widen=2.0)], ids=["usual", "wider than it pans"])
+def test_it_never_shows_what_is_beyond_the_frame(pace: Pace) -> None:
+    glide = Glide(pace)
+    glide.jump(View(0.8, 0.2, 0.4, 0.4))
+    views = np.array([glide(target, 1 / 30) for seconds, target in THERE_AND_BACK for _ in range(round(seconds * 30))])
     half = views[:, 2:] / 2
     assert (views[:, :2] - half).min() >= -1e-12
     assert (views[:, :2] + half).max() <= 1 + 1e-12
