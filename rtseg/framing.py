@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rtseg.aim import Aim, Box
 from rtseg.effects.selection import select
 from rtseg.glide import WHOLE, Glide, Pace, View
-from rtseg.ops.arrays import U8, as_u8
+from rtseg.ops.arrays import U8, Scratch, as_u8, empty_planes
 from rtseg.ops.boxes import large_areas
 from rtseg.ops.crop import crop
 from rtseg.ops.flow import FLOW_SIZE
@@ -52,6 +52,7 @@ class Framing:
     ) -> None:
         self._look, self._zoom, self._glides = look, max_zoom, glide
         self._glide = Glide(pace or Pace())
+        self._scratch = Scratch()
         self.reset()
 
     def reset(self) -> None:
@@ -69,7 +70,7 @@ class Framing:
         width, height = frame.size
         x0, y0, x1, y1 = view.box
         window = x0 * width, y0 * height, x1 * width, y1 * height
-        picture = output.picture if view == WHOLE else framed(output.picture, view)
+        picture = output.picture if view == WHOLE else framed(output.picture, view, self._scratch)
         times = {**output.times, "framing": (time.perf_counter() - started) * 1e3}
         return replace(output, picture=picture, window=window, times=times)
 
@@ -98,16 +99,16 @@ class Framing:
         return float(np.abs(change - change.mean()).mean()) > _CUT
 
 
-def framed(picture: Frame, view: View) -> Frame:
+def framed(picture: Frame, view: View, scratch: Scratch | None = None) -> Frame:
     """What a window of a picture shows, at the picture's size: each plane and alpha on their own."""
     x0, y0, x1, y1 = view.box
-
-    def cut(plane: U8) -> U8:
+    planes = picture.planes if picture.alpha is None else (*picture.planes, picture.alpha)
+    made = empty_planes([plane.shape for plane in planes])
+    for plane, out in zip(planes, made, strict=True):
         height, width = plane.shape
-        return crop(plane, (x0 * width, y0 * height, x1 * width, y1 * height))
-
-    luma, u, v = (cut(plane) for plane in picture.planes)
-    return picture.with_planes((luma, u, v), alpha=None if picture.alpha is None else cut(picture.alpha))
+        crop(plane, (x0 * width, y0 * height, x1 * width, y1 * height), out=out, scratch=scratch)
+    luma, u, v, *alpha = made
+    return picture.with_planes((luma, u, v), alpha=alpha[0] if alpha else None)
 
 
 def subject_box(segmentation: Segmentation, look: Look = "body") -> Box | None:

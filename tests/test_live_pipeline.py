@@ -206,7 +206,7 @@ def test_a_window_that_cannot_be_made_is_a_slate(monkeypatch: pytest.MonkeyPatch
     pipeline = LivePipeline(network(Small()), Scene(background=GREEN, framing="body"))
     pipeline(in_a_room(0))
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr("rtseg.framing.crop", broken)

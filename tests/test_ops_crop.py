@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rtseg.aim import on_pixels
 from rtseg.framing import framed
 from rtseg.glide import View
-from rtseg.ops.arrays import U8, as_u8
+from rtseg.ops.arrays import U8, Scratch, as_u8, empty_planes
 from rtseg.ops.boxes import large_areas
 from rtseg.ops.crop import Part, crop
 from rtseg.types import Frame
@@ -54,6 +54,23 @@ def test_a_ramp_is_within_a_level_of_float64_and_not_beside_its_place(part: Part
     apart = (crop(plane, part) - bilinear(plane, part))[1:-1, 1:-1]
     assert np.abs(apart).max() <= 1.0
     assert abs(apart.mean()) <= 0.1  # a twentieth of a pixel
+
+
+def test_parts_at_the_edges_may_be_beside_them_by_what_floats_lose() -> None:
+    plane = noise(96, 54)
+    for part in ((-1e-14, -1e-14, 70.3, 39.5), (25.7, 14.5, 96 + 1e-13, 54 + 1e-13)):
+        inside = min(max(part[0], 0), 96), min(max(part[1], 0), 54), min(part[2], 96.0), min(part[3], 54.0)
+        np.testing.assert_array_equal(crop(plane, part), crop(plane, inside))
+
+
+def test_a_given_plane_is_written_into_and_memory_is_kept() -> None:
+    plane, scratch = noise(96, 54), Scratch()
+    luma, chroma = empty_planes([(54, 96), (27, 48)])
+    for part in (PARTS[2], (21.0, 13.0, 69.0, 40.0), PARTS[0]):
+        crop(plane, part, out=luma, scratch=scratch)
+        np.testing.assert_array_equal(luma, crop(plane, part))
+    assert len(scratch._kept) == 1
+    assert chroma.ctypes.data == luma.ctypes.data + 54 * 96
 
 
 @pytest.mark.parametrize(("part", "most"), list(zip(PARTS, (0.7, 2.1, 0.7, 0.7), strict=True)))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import cv2
 
-from rtseg.ops.arrays import U8, as_u8
+from rtseg.ops.arrays import U8, Scratch, as_u8
 
 Part = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of a plane, of any fraction; pixel i lies from i to i + 1."""
@@ -18,8 +18,8 @@ _TRIED = 12
 """Pixels before the part that its enlargement may begin at."""
 
 
-def crop(plane: U8, part: Part) -> U8:
-    """The part, enlarged bilinearly to HxW of the plane it is cut from: uint8, new memory.
+def crop(plane: U8, part: Part, *, out: U8 | None = None, scratch: Scratch | None = None) -> U8:
+    """The part, enlarged bilinearly to HxW of the plane it is cut from: uint8, in `out` where that is given.
 
     Half-pixel centres: sample i of n shows x0 + (i + 0.5) * (x1 - x0) / n, so that all planes of a frame stay in
     register whatever their subsampling. What lies beyond the part or the plane repeats the edge. A part of whole
@@ -31,12 +31,16 @@ def crop(plane: U8, part: Part) -> U8:
     x0, y0, x1, y1 = part
     left, top, right, bottom = (round(side) for side in part)
     if max(abs(side - near) for side, near in zip(part, (left, top, right, bottom), strict=True)) < _WHOLE_PIXELS:
-        return as_u8(cv2.resize(plane[top:bottom, left:right], (width, height), interpolation=cv2.INTER_LINEAR))
+        source = plane[top:bottom, left:right]
+        return as_u8(cv2.resize(source, (width, height), dst=out, interpolation=cv2.INTER_LINEAR))
     across, down = _way(x0, x1, width), _way(y0, y1, height)
     source = plane[down.first : down.last, across.first : across.last]
-    large = cv2.resize(source, None, fx=1 / across.step, fy=1 / down.step, interpolation=cv2.INTER_LINEAR)
+    fx, fy = 1 / across.step, 1 / down.step
+    size = round(source.shape[0] * fy), round(source.shape[1] * fx)  # as OpenCV rounds
+    room = None if scratch is None else scratch("large", size)
+    large = cv2.resize(source, None, dst=room, fx=fx, fy=fy, interpolation=cv2.INTER_LINEAR)
     centre = across.offset + (width - 1) / 2, down.offset + (height - 1) / 2
-    return as_u8(cv2.getRectSubPix(large, (width, height), centre))
+    return as_u8(cv2.getRectSubPix(large, (width, height), centre, out))
 
 
 class _Way(NamedTuple):
@@ -50,7 +54,7 @@ class _Way(NamedTuple):
 
 def _way(start: float, stop: float, count: int) -> _Way:
     step = (stop - start) / count
-    whole = math.floor(start)
+    whole = max(0, math.floor(start))  # a part at the edge may begin at -1e-17
 
     def miss(first: int) -> float:
         offset = (start - first) / step
