@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from fakes import SquareSegmenter
 from on_device import on_device
 
+import rtseg
 from rtseg.aim import Box, placed
 from rtseg.framing import Framing, subject_box
 from rtseg.glide import Pace
 from rtseg.pipeline import Pipeline
 from rtseg.results import Instances, Semantic
+from rtseg.sources.sample import Sample
 from rtseg.types import Frame, Output, Regions, Size
 
 SIZE = Size(1280, 720)
@@ -281,3 +287,29 @@ def test_pipelines_frame_after_effects_and_masks_stay_the_frames() -> None:
         np.testing.assert_array_equal(one["mask"], other["mask"])
     pipeline.reset()
     assert framing._size is None
+
+
+def test_a_real_network_is_followed_through_every_front(tmp_path: Path) -> None:
+    """The sample's person, small in a corner of grey pictures: as a loop, and as files with records."""
+    for i, sample in enumerate(itertools.islice(Sample(seconds=1.0, size=(320, 180)), 2)):
+        bgr = np.full((360, 640, 3), 120, np.uint8)
+        bgr[180:, :320] = sample.bgr
+        cv2.imwrite(str(tmp_path / f"{i}.png"), bgr)
+    found = [output.window for output in rtseg.stream(tmp_path, framing="head", background="blur")]
+    assert len(found) == 2
+    for window in found:
+        assert window is not None
+        x0, y0, x1, y1 = window
+        assert (x1 - x0, y1 - y0) == pytest.approx((320, 180), abs=40)
+        assert x0 < 40
+        assert y1 > 320
+    rtseg.run(tmp_path, tmp_path / "out", framing="head", records=tmp_path / "r.jsonl")
+    records = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    np.testing.assert_allclose([record["window"] for record in records], found, atol=0.01)
+    assert [record["size"] for record in records] == [[640, 360]] * 2
+    picture = cv2.imread(str(tmp_path / "out" / "0.png"))
+    assert picture is not None
+    assert picture.shape == (360, 640, 3)
+    pipeline = rtseg.load_pipeline(framing="head")
+    frame = Frame.from_bgr(bgr)
+    assert pipeline(frame).picture is not frame
