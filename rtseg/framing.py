@@ -42,9 +42,8 @@ class Framing:
     `frame` stay those of the whole frame. A window that is the whole leaves the picture as it is, on its device if it
     is on one; any other brings it to the host. Cuts are not seen in frames on a device.
 
-    The first frame, a frame of another size, and a cut get their window at once; the rest is a `Glide` by the frames'
-    times, so that neither their rate nor those that were dropped change its path. Belongs to one stream; `reset` at a
-    seek.
+    The first frame, one of another epoch or size, and a cut get their window at once; the rest is a `Glide` by the
+    frames' times, so that neither their rate nor those that were dropped change its path. Belongs to one stream.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Framing:
     def reset(self) -> None:
         """The next frame gets its window at once."""
         self._aim = Aim(max_zoom=self._zoom)
-        self._size: Size | None = None
+        self._kind: tuple[Size, int] | None = None
         self._time = 0.0
         self._luma: U8 | None = None
 
@@ -75,12 +74,13 @@ class Framing:
         return replace(output, picture=picture, window=window, times=times)
 
     def _view(self, frame: Frame, segmentation: Segmentation, *, held: bool) -> View:
-        fresh = self._size != frame.size or not self._glides
+        kind = frame.size, frame.epoch
+        fresh = self._kind != kind or not self._glides
         if fresh:
             self.reset()
         seconds = 0.0 if fresh else min(1.0, max(0.0, frame.time - self._time))
         fresh = self._is_cut(frame) or fresh
-        self._size, self._time = frame.size, frame.time
+        self._kind, self._time = kind, frame.time
         if held:  # the network failed: no news of the subject
             return self._glide(self._aim.target, seconds)
         target = self._aim(subject_box(segmentation, self._look), seconds, frame.size, at_once=fresh)

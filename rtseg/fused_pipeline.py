@@ -51,10 +51,10 @@ class Fusable(Protocol):
 class FusedPipeline:
     """`Pipeline`'s contract with everything from planes to planes in one ONNX graph, for accelerators.
 
-    plain: the pipeline that it stands for, whose filters, effects and analyzers it takes over, and which makes the
-    frames that no graph can: of odd sides, of other subsampling than 4:2:0, or after failures. open_engine: a graph's
-    file to an engine on the device; cautious: the same without CUDA graphs, tried where the first fails; reference:
-    the same on the CPU, for the test at the start. Smoothing is without optical flow.
+    plain: the pipeline that it stands for, whose filters, effects, analyzers and framing it takes over, and which makes
+    the frames that no graph can: of odd sides, of other subsampling than 4:2:0, or after failures. open_engine: a
+    graph's file to an engine on the device; cautious: the same without CUDA graphs, tried where the first fails;
+    reference: the same on the CPU, for the test at the start. Smoothing is without optical flow.
 
     Frames `on_device` stay there where `open_engine` gives an engine of the same device (`device_engine_of`): planes
     are copied on it alone, and pictures come back `on_device`. Otherwise their planes are brought to the host first,

@@ -154,7 +154,7 @@ def test_frames_on_a_device_stay_there_until_they_are_cropped() -> None:
     whole = framing(replace(given, frame=frame, picture=frame))
     assert whole.picture is frame
     assert not counts
-    found = framing(replace(output(mask_of(STANDING), 0.0), frame=frame.at(epoch=1), picture=frame))
+    found = framing(replace(output(mask_of(STANDING), 0.0), frame=frame, picture=frame))
     assert found.picture is frame  # it glides, and no time has passed
     framing.reset()
     found = framing(replace(output(mask_of(STANDING), 0.0), frame=frame, picture=frame))
@@ -247,6 +247,15 @@ def test_a_cut_and_another_size_jump() -> None:
     assert (lit[0] + lit[2]) / 2 == pytest.approx(0.4 * 128, abs=3)
 
 
+def test_another_epoch_jumps_though_nothing_was_told() -> None:
+    framing = Framing()
+    windows(framing, lambda _: (STANDING,), 1.0)
+    given = output(mask_of((0.7, 0.3, 0.08, 0.4)), 0.5)
+    window = framing(replace(given, frame=given.frame.at(epoch=1))).window
+    assert window is not None
+    assert (window[0] + window[2]) / 2 == pytest.approx(0.7 * 128, abs=2)
+
+
 def test_lone_pictures_have_the_window_that_fits() -> None:
     framing = Framing(glide=False)
     for centre in (0.4, 0.6, 0.3):
@@ -286,7 +295,7 @@ def test_pipelines_frame_after_effects_and_masks_stay_the_frames() -> None:
     for one, other in zip(framed.segmentation.segments(), whole.segmentation.segments(), strict=True):
         np.testing.assert_array_equal(one["mask"], other["mask"])
     pipeline.reset()
-    assert framing._size is None
+    assert framing._kind is None
 
 
 def test_a_real_network_is_followed_through_every_front(tmp_path: Path) -> None:
@@ -305,7 +314,7 @@ def test_a_real_network_is_followed_through_every_front(tmp_path: Path) -> None:
         assert y1 > 320
     rtseg.run(tmp_path, tmp_path / "out", framing="head", records=tmp_path / "r.jsonl")
     records = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
-    np.testing.assert_allclose([record["window"] for record in records], found, atol=0.01)
+    np.testing.assert_allclose([record["window"] for record in records], np.array(found, float), atol=0.01)
     assert [record["size"] for record in records] == [[640, 360]] * 2
     picture = cv2.imread(str(tmp_path / "out" / "0.png"))
     assert picture is not None

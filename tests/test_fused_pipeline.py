@@ -130,7 +130,7 @@ def test_fused_frames_are_framed_after_the_graph_and_the_device_is_left() -> Non
     assert not graph.counts
     graph.reset()
     assert fused.framing is not None
-    assert fused.framing._size is None
+    assert fused.framing._kind is None
 
 
 def test_another_epoch_forgets_the_past() -> None:
