@@ -63,6 +63,7 @@ from rtseg.engines import (
 )
 from rtseg.errors import ConfigError, SourceUnreadable
 from rtseg.filters.cut import Cut
+from rtseg.framing import Framing
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.inference.engine import OrtEngine
 from rtseg.pipeline import Pipeline
@@ -192,6 +193,7 @@ def build_pipeline(
         analyzers=[build_analyzer(a) for a in config.analyzers],
         effects=made,
         adaptive=Adaptive() if config.model.adaptive else None,
+        framing=None if config.framing is None else Framing(**config.framing.options(), glide=not alone),
         hold=(0 if alone or _is_live(config.source) else 5) if hold is None else hold,
     )
 

@@ -1,6 +1,7 @@
 """What a run is made of, as data: from a TOML file, from the command line, or from keyword arguments.
 
-A file has the tables `[source]`, `[model]`, `[[filters]]`, `[[analyzers]]`, `[[effects]]`, `[[sinks]]` and `[run]`;
+A file has the tables `[source]`, `[model]`, `[[filters]]`, `[[analyzers]]`, `[[effects]]`,
+`[framing]`, `[[sinks]]` and `[run]`;
 `type` names a component of the registry, the other keys are its options. An option that is None is left to the
 component's own default. Options given besides a file override it.
 """
@@ -12,7 +13,7 @@ import tomllib
 from os import PathLike
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Tag, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from rtseg.errors import ConfigError
 from rtseg.registry import BUILTIN, Kind, entries
@@ -65,6 +66,7 @@ __all__ = [
     "EdgesFilter",
     "EffectOptions",
     "FilterOptions",
+    "FramingOptions",
     "GpsAnalyzer",
     "HudEffect",
     "ImageSink",
@@ -184,10 +186,18 @@ class RunOptions(Section):
     policy: Literal["auto", "block", "latest"] = "auto"
 
 
+class FramingOptions(Section):
+    """The picture follows the subject: all of him or head and shoulders, enlarged so many times at most."""
+
+    look: Literal["body", "head"] | None = None
+    max_zoom: Annotated[float, Field(gt=1, le=4)] | None = None
+
+
 class Config(Section):
     """A whole run; everything in the order in which it happens.
 
     filters, effects: None for those that suit the model (`rtseg.build` and `docs/config.md` say which), () for none.
+    framing: None for the whole picture.
     """
 
     source: SourceOptions | None = None
@@ -195,6 +205,7 @@ class Config(Section):
     filters: tuple[FilterOptions, ...] | None = None
     analyzers: tuple[AnalyzerOptions, ...] = ()
     effects: tuple[EffectOptions, ...] | None = None
+    framing: FramingOptions | None = None
     sinks: tuple[SinkOptions, ...] = ()
     run: RunOptions = RunOptions()
 
@@ -273,7 +284,7 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
 """Every built-in component and its options; a test holds it against the registry and the constructors."""
 
 
-_TABLES: dict[str, type[Section]] = {"model": ModelOptions, "run": RunOptions}
+_TABLES: dict[str, type[Section]] = {"model": ModelOptions, "framing": FramingOptions, "run": RunOptions}
 
 
 def _explain(problem: ErrorDetails) -> str:

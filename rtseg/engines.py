@@ -211,7 +211,7 @@ def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline 
 
 
 def takes_device_frames(pipeline: Pipeline | FusedPipeline) -> bool:
-    """Whether frames that are decoded on a CUDA device may stay there."""
-    if not isinstance(pipeline, FusedPipeline):
+    """Whether frames that are decoded on a CUDA device may stay there; not where the host frames them."""
+    if not isinstance(pipeline, FusedPipeline) or pipeline.plain.framing is not None:
         return False
     return getattr(pipeline.plain.segmenter, "providers", ("cpu",))[0] in ("cuda", "tensorrt")

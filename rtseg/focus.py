@@ -10,12 +10,11 @@ import numpy as np
 
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8
+from rtseg.ops.boxes import large_areas
 from rtseg.ops.matte import finer_size
 from rtseg.ops.resize import halve
 from rtseg.types import Box, Frame, Regions, Segmentation, Segmenter, Size
 
-_SURE = 128
-"""Level from which a pixel belongs to the subject."""
 _LEAST = 0.0008
 """Share of the network's picture under which an area is no subject."""
 _MARGIN, _GUARD = 0.2, 0.07
@@ -166,9 +165,7 @@ def _box_of(mask: U8, part: Box) -> Box | None:
     """
     if mask.shape[0] % 2 == mask.shape[1] % 2 == 0:
         mask = halve(mask)
-    sure = cv2.threshold(mask, _SURE - 1, 1, cv2.THRESH_BINARY)[1]
-    count, _, areas, _ = cv2.connectedComponentsWithStats(sure, ltype=cv2.CV_16U)
-    large = areas[1:count][areas[1:count, cv2.CC_STAT_AREA] >= _LEAST * mask.size]
+    large = large_areas(mask, least=_LEAST)
     if not len(large):
         return None
     x0, y0 = large[:, 0].min(), large[:, 1].min()

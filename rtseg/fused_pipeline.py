@@ -51,10 +51,10 @@ class Fusable(Protocol):
 class FusedPipeline:
     """`Pipeline`'s contract with everything from planes to planes in one ONNX graph, for accelerators.
 
-    plain: the pipeline that it stands for, whose filters, effects and analyzers it takes over, and which makes the
-    frames that no graph can: of odd sides, of other subsampling than 4:2:0, or after failures. open_engine: a graph's
-    file to an engine on the device; cautious: the same without CUDA graphs, tried where the first fails; reference:
-    the same on the CPU, for the test at the start. Smoothing is without optical flow.
+    plain: the pipeline that it stands for, whose filters, effects, analyzers and framing it takes over, and which makes
+    the frames that no graph can: of odd sides, of other subsampling than 4:2:0, or after failures. open_engine: a
+    graph's file to an engine on the device; cautious: the same without CUDA graphs, tried where the first fails;
+    reference: the same on the CPU, for the test at the start. Smoothing is without optical flow.
 
     Frames `on_device` stay there where `open_engine` gives an engine of the same device (`device_engine_of`): planes
     are copied on it alone, and pictures come back `on_device`. Otherwise their planes are brought to the host first,
@@ -109,7 +109,8 @@ class FusedPipeline:
         segmentation = self._segmentation(masks, frame)
         observations = observe(self.plain.analyzers, frame, segmentation)
         took = {"segment": (time.perf_counter() - started) * 1e3}
-        return Output(frame, segmentation, observations, picture if self._layers else frame, took)
+        output = Output(frame, segmentation, observations, picture if self._layers else frame, took)
+        return output if self.plain.framing is None else self.plain.framing(output)
 
     def _segmentation(self, masks: U8, frame: Frame) -> Segmentation:
         """What the masks, one a name, are for a model of this family."""

@@ -21,6 +21,7 @@ from rtseg.config import (
     DicomSource,
     EffectOptions,
     FilterOptions,
+    FramingOptions,
     HudEffect,
     ImageSink,
     ImageSource,
@@ -64,6 +65,7 @@ def configure(
     background: str | None = None,
     overlay: str | None = None,
     filters: str | None = None,
+    framing: str | None = None,
     start: float | None = None,
     end: float | None = None,
     codec: str | None = None,
@@ -88,7 +90,8 @@ def configure(
     input: a video, a picture, a folder of pictures, a DICOM file or folder, a NIfTI file, "sample", "synthetic:GRAPH",
     the address of a stream (rtsp://HOST/PATH), "camera", "camera:1", "/dev/video0", "screen", or a list of pictures.
     output: a video, a folder, or a picture for a picture. overlay: "road", "drive", "all" or names joined by
-    commas. filters: names joined by commas, or "none". window: what of a scan is shown, "lung", "bone", "soft" or
+    commas. filters: names joined by commas, or "none". framing: "body", "head", one of them with the most that it
+    enlarges, such as "head:1.5", or "none". window: what of a scan is shown, "lung", "bone", "soft" or
     "CENTRE,WIDTH". measure: put counts and areas into the records. hardware: what decodes a video, "none", "auto" or a
     device such as "cuda". prompts: what a model that reads looks for, a list or joined by commas. task, threshold,
     mask_threshold, overlap_mask_area_threshold: as in `rtseg.segment`. Where neither file nor options name a model it
@@ -101,6 +104,8 @@ def configure(
     if model is None and "name" not in base.model.model_fields_set:
         kinds = {type(effect) for effect in effects or ()}
         model = "road" if kinds & {OverlayEffect, HudEffect} and BackgroundEffect not in kinds else "portrait"
+    if framing is not None:
+        base = base.model_copy(update={"framing": parse_framing(framing)})
     return _changed(
         base,
         source=source,
@@ -273,6 +278,20 @@ def _overlay(text: str) -> OverlayEffect | HudEffect:
 def _filters(text: str) -> tuple[FilterOptions, ...]:
     tables = [] if text == "none" else [{"type": name} for name in _split(text)]
     return parse_config({"filters": tables}, origin=f"filters {text!r}").filters or ()
+
+
+def parse_framing(text: str) -> FramingOptions | None:
+    """What `--framing` means; None for "none"."""
+    if text == "none":
+        return None
+    look, limited, zoom = text.partition(":")
+    try:
+        return FramingOptions.model_validate({"look": look} | ({"max_zoom": zoom} if limited else {}))
+    except ValidationError:
+        raise ConfigError(
+            f"framing {text!r} is none: use body, head, either with the most it enlarges, over 1 to 4, such as "
+            "head:1.5, or none"
+        ) from None
 
 
 def _sinks(

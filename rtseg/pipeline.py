@@ -10,6 +10,7 @@ from dataclasses import replace
 from rtseg.adaptive import Adaptive
 from rtseg.compositor import Compositor
 from rtseg.errors import EngineError, InferenceFailed
+from rtseg.framing import Framing
 from rtseg.types import Analyzer, Effect, Filter, Frame, Observation, Output, Segmentation, Segmenter
 
 _log = logging.getLogger("rtseg")
@@ -22,7 +23,8 @@ class Pipeline:
     and then its empty one (nobody anywhere: a background effect covers the whole picture). After `give_up` failures
     in a row the error is raised.
 
-    adaptive: asks the network only where an earlier mask is not as good; None asks it for every frame.
+    adaptive: asks the network only where an earlier mask is not as good; None asks it for every frame. framing: crops
+    what effects made to the subject; None shows the whole.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Pipeline:
         analyzers: Sequence[Analyzer] = (),
         effects: Sequence[Effect] = (),
         adaptive: Adaptive | None = None,
+        framing: Framing | None = None,
         hold: int = 5,
         give_up: int = 30,
     ) -> None:
@@ -41,6 +44,7 @@ class Pipeline:
         self.analyzers = tuple(analyzers)
         self.effects = tuple(effects)
         self.adaptive = adaptive
+        self.framing = framing
         self._compositor = Compositor()
         self._hold, self._give_up = hold, give_up
         self._failures = 0
@@ -84,13 +88,16 @@ class Pipeline:
             clock.lap("effect")
             picture = self._compositor(frame, layers)
             clock.lap("composite")
-        return Output(frame, segmentation, observations, picture, clock.laps, held, earlier is None)
+        output = Output(frame, segmentation, observations, picture, clock.laps, held, earlier is None)
+        return output if self.framing is None else self.framing(output)
 
     def reset(self) -> None:
         """Forget everything learnt from earlier frames."""
         self._last = None
         if self.adaptive is not None:
             self.adaptive.reset()
+        if self.framing is not None:
+            self.framing.reset()
         self.segmenter.reset()
         for stage in self.filters:
             stage.reset()

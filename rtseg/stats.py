@@ -35,8 +35,8 @@ class Stats:
     frames_in: read from the source and accepted. frames_out: handed to sinks. dropped: accepted but replaced by a
     newer one (live sources only). held: shown with an earlier or empty mask because the network failed. inferred:
     frames that the network saw; the others took an earlier mask. counts: what the source lost or repaired, by cause.
-    stages: read, segment, filter, effect, composite, write, and latency, the time from a frame's arrival until all
-    sinks had it. status: "partial" when something was lost on the way in.
+    stages: read, segment, filter, effect, composite, framing, write, and latency, the time from a frame's arrival until
+    all sinks had it. status: "partial" when something was lost on the way in.
     """
 
     frames_in: int

@@ -167,7 +167,8 @@ class Output:
     """All that is known of one frame after the pipeline; `times` is milliseconds of wall time a stage.
 
     picture is `frame` itself when no effect changed it. held: the mask is an earlier one, or empty, since the
-    network failed on this frame. inferred: whether the network was asked at all.
+    network failed on this frame. inferred: whether the network was asked at all. window: the part of the frame that
+    picture shows, x0, y0, x1, y1 in its pixels, of any fraction; None where nothing frames it.
     """
 
     frame: Frame
@@ -177,6 +178,7 @@ class Output:
     times: Mapping[str, float] = field(default_factory=dict)
     held: bool = False
     inferred: bool = True
+    window: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

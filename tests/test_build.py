@@ -192,6 +192,18 @@ def test_focus_goes_before_fused_frames(caplog: pytest.LogCaptureFixture) -> Non
     assert "a graph has no focus" in caplog.text
 
 
+def test_framing_glides_in_videos_and_fits_each_picture_of_a_folder(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((64, 96, 3), 200, np.uint8))
+    assert build_pipeline(config()).framing is None
+    video = build_pipeline(config(framing={"look": "head", "max_zoom": 1.5})).framing
+    assert video is not None
+    assert (video._look, video._zoom, video._glides) == ("head", 1.5, True)
+    tables = {"source": {"type": "images", "paths": [str(tmp_path)]}, "framing": {}}
+    pictures = build_pipeline(parse_config(tables)).framing
+    assert pictures is not None
+    assert (pictures._look, pictures._zoom, pictures._glides) == ("body", 2.0, False)
+
+
 def test_pictures_of_a_folder_have_nothing_to_do_with_each_other(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.full((64, 96, 3), 200, np.uint8))
     tables = {"source": {"type": "images", "paths": [str(tmp_path)]}, "model": {"focus": True}}

@@ -15,6 +15,9 @@ from pathlib import Path
 import av
 import pytest
 
+from rtseg.cli.live import _options
+from rtseg.live.scene import Scene
+
 PATTERN = "synthetic:testsrc2=size=160x96:rate=30"
 
 
@@ -155,3 +158,17 @@ def test_streams_of_a_file_run_beside_each_other(tmp_path: Path) -> None:
     assert frames_of(tmp_path / "one.mp4") >= 20
     assert frames_of(tmp_path / "two.mp4") >= 3  # a network that a busy machine is too slow for
     assert re.sub(rb"\s", b"", said) == b""
+
+
+@pytest.mark.parametrize(
+    ("framing", "model", "scene"),
+    [
+        (None, None, {"background": "blur"}),
+        ("head", None, {"background": "blur", "framing": "head"}),
+        ("none", None, {"background": "blur"}),
+        ("body:3", "portrait", {"background": "blur", "framing": "body:3"}),
+    ],
+)
+def test_framing_is_a_part_of_the_scene(framing: str | None, model: str | None, scene: dict[str, str]) -> None:
+    made = _options("camera", ["window"], None, None, model, framing, False, None, "half rate", None, None)
+    assert made.scene == Scene(**scene)  # type: ignore[arg-type]

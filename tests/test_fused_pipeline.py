@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakes import SquareSegmenter
 from graphs import save
 from onnx import helper
 
@@ -18,10 +19,11 @@ from rtseg.config import ModelOptions
 from rtseg.effects.background import Background
 from rtseg.effects.outline import Outline
 from rtseg.effects.overlay import Overlay
-from rtseg.engines import build_segmenter
+from rtseg.engines import build_segmenter, takes_device_frames
 from rtseg.errors import ConfigError, InferenceFailed
 from rtseg.filters.refine import EdgeRefine
 from rtseg.filters.smooth import TemporalSmooth
+from rtseg.framing import Framing
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.inference.engine import OrtEngine
 from rtseg.pipeline import Pipeline
@@ -101,6 +103,34 @@ def test_outputs_are_the_plain_pipelines() -> None:
             np.testing.assert_allclose(found.segmentation.probabilities, expected.segmentation.probabilities, atol=2)
             assert (found.picture.pts, found.picture.index) == (frame.pts, frame.index)
         assert not fused.counts
+
+
+def test_fused_frames_are_framed_after_the_graph_and_the_device_is_left() -> None:
+    fused, stands_for = (
+        Pipeline(p.segmenter, effects=p.effects, framing=Framing(look="head")) for p in (plain(), plain())
+    )
+    graph = FusedPipeline(CARD, fused, OrtEngine, reference=OrtEngine)
+
+    class OnDevice(SquareSegmenter):
+        providers = ("cuda", "cpu")
+
+    there = Pipeline(OnDevice(), effects=[Background(Blur())])
+    assert takes_device_frames(FusedPipeline(CARD, there, OrtEngine))
+    there.framing = Framing()
+    assert not takes_device_frames(FusedPipeline(CARD, there, OrtEngine))
+    for sample in frames(3, (160, 90)):
+        rgb = np.full((180, 320, 3), 90, np.uint8)
+        rgb[90:, 80:240] = sample.rgb
+        frame = Frame.from_rgb(rgb, colour=Colour("bt601"), index=sample.index, pts=sample.pts)
+        found, expected = graph(frame), stands_for(frame)
+        assert found.window == expected.window != (0, 0, *frame.size)
+        assert found.frame is frame
+        for plane, right in zip(found.picture.planes, expected.picture.planes, strict=True):
+            assert int(np.abs(plane.astype(int) - right).max()) <= 2
+    assert not graph.counts
+    graph.reset()
+    assert fused.framing is not None
+    assert fused.framing._kind is None
 
 
 def test_another_epoch_forgets_the_past() -> None:

@@ -46,6 +46,10 @@ def test_words_mean_what_they_mean_to_run(
     assert (wishes.scene.background, wishes.scene.overlay, wishes.run.model.name) == (background, overlay, model)
 
 
+def test_framing_is_a_part_of_the_scene() -> None:
+    assert [Wishes(framing=word).scene.framing for word in ("", "none", "head:1.5")] == [None, None, "head:1.5"]
+
+
 def test_what_is_wished_is_shown_from_the_next_frame_on() -> None:
     look = Look(GREEN, live=False)
     assert [int(plane.mean()) for plane in shown(look).planes] == [*rgb_to_yuv((0, 255, 0), BT601)]

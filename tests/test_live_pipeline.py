@@ -17,7 +17,7 @@ from rtseg.live.ladder import Ladder, Rung
 from rtseg.live.pipeline import LivePipeline, Network, mirrored
 from rtseg.live.scene import Scene
 from rtseg.pipeline import Pipeline
-from rtseg.types import Frame, Layer, Observation, Regions, Segmentation, Size
+from rtseg.types import Frame, Layer, Observation, Output, Regions, Segmentation, Size
 
 GREEN = "#00ff00"
 
@@ -155,6 +155,65 @@ def test_a_frozen_picture_stands_whatever_comes() -> None:
         assert output.picture.planes[0] is first.picture.planes[0]
     assert later[0] is not None
     assert later[0].picture.pts == 3000
+
+
+class Small(SquareSegmenter):
+    """The person is a quarter of the frame's sides, at the left."""
+
+    def __call__(self, frame: Frame) -> Segmentation:
+        mask = np.zeros((1, 36, 64), np.uint8)
+        left = 44 if int(frame.planes[0][0, 0]) == 200 else 4  # in a mirror the wall is left
+        mask[0, 14:23, left : left + 16] = 255
+        return Regions(mask, ("person",), frame.pts, frame.size)
+
+
+def window_of(output: Output | None) -> tuple[float, ...]:
+    assert output is not None
+    assert output.window is not None
+    return output.window
+
+
+def test_a_window_follows_the_subject_is_changed_while_it_runs_and_turns_with_the_mirror(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rtseg.framing._CUT", 999)  # the room is so plain that its mirror image is another scene
+    pipeline = LivePipeline(network(Small()), Scene(background=GREEN, framing="body"))
+    assert window_of(pipeline(in_a_room(0))) == (0, 10, 32, 28)
+    pipeline.change(pipeline.scene.changed({"mirror": True}))
+    assert window_of(pipeline(in_a_room(1))) == (32, 10, 64, 28)
+    pipeline.change(pipeline.scene.changed({"slate": False}))  # nothing that concerns the window
+    assert window_of(pipeline(in_a_room(2))) == (32, 10, 64, 28)
+    pipeline.change(pipeline.scene.changed({"framing": None}))
+    output = pipeline(in_a_room(3))
+    assert output is not None
+    assert output.window is None
+    with pytest.raises(ConfigError, match="use body, head"):
+        pipeline.change(pipeline.scene.changed({"framing": "tight"}))
+    assert pipeline.scene.framing is None
+
+
+def test_what_nobody_painted_is_not_cropped_past_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtseg.live.pipeline.scene_effects", lambda *_: ())
+    pipeline = LivePipeline(network(Small()), Scene(background=GREEN, framing="body"))
+    output = pipeline(in_a_room())
+    assert output is not None
+    assert not shows_room(output)
+    assert output.picture.is_grey
+    assert pipeline.failure == "the effects painted nothing"
+
+
+def test_a_window_that_cannot_be_made_is_a_slate(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = LivePipeline(network(Small()), Scene(background=GREEN, framing="body"))
+    pipeline(in_a_room(0))
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("rtseg.framing.crop", broken)
+    output = pipeline(in_a_room(1))
+    assert output is not None
+    assert output.picture.is_grey
+    assert pipeline.failure == "a bug"
 
 
 def test_a_mirror_exchanges_left_and_right_of_every_plane() -> None:

@@ -7,6 +7,7 @@ import pytest
 from rtseg.config import (
     BackgroundEffect,
     CameraSource,
+    FramingOptions,
     HudEffect,
     ImageSink,
     ImageSource,
@@ -133,6 +134,17 @@ def test_effects_and_the_model_that_suits_them(
     config = configure(background=background, overlay=overlay)
     assert config.model.name == model
     assert config.effects == effects
+
+
+def test_framing_is_a_word_with_the_most_it_enlarges() -> None:
+    assert configure("in.mp4", framing="body").framing == FramingOptions(look="body")
+    assert configure("in.mp4", framing="head:1.5").framing == FramingOptions(look="head", max_zoom=1.5)
+    file = parse_config({"framing": {"look": "head"}})
+    assert configure(config=file).framing == FramingOptions(look="head")
+    assert configure(config=file, framing="none").framing is None
+    for wrong in ("tight", "head:", "head:1", "body:5", "body:nan", ""):
+        with pytest.raises(ConfigError, match="use body, head, either with the most it enlarges, over 1 to 4"):
+            configure("in.mp4", framing=wrong)
 
 
 def test_filters_none_is_no_filter() -> None:

@@ -101,6 +101,12 @@ def test_model_mirror_and_overlay_change_while_it_runs(server: Studio, camera: P
         page.keyboard.press("m")
         until(page, lambda: colour_at(page, *left).max() < 80)
 
+        page.keyboard.press("a")  # head and shoulders: what hangs left is out of the window
+        until(page, lambda: colour_at(page, *left).min() > 110)
+        assert page.is_checked("#framing")
+        page.click("text=Follow me")
+        until(page, lambda: colour_at(page, *left).max() < 80)
+
         before = colour_at(page, *SHIRT)
         page.click("text=Tint what the model sees")
         until(page, lambda: not near(colour_at(page, *SHIRT), tuple(before), within=30))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -43,6 +44,13 @@ def test_a_record_says_when_what_and_where() -> None:
         "observations": [],
         "times": {"segment": 4.2346, "write": 1.0},
     }
+
+
+def test_a_framed_picture_has_its_window_and_boxes_stay_the_frames() -> None:
+    regions = Regions(np.full((1, 4, 8), 255, np.uint8), ("person",), 1001, Size(80, 40))
+    found = record(replace(output_with(regions), window=(10.0, 5.123456, 50.0, 25.123456)))
+    assert found["window"] == [10.0, 5.12, 50.0, 25.12]
+    assert found["segments"][0]["box"] == [0, 0, 80, 40]
 
 
 def test_a_box_covers_every_pixel_that_its_mask_touches() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rtseg.cli.options import Background, Model, Overlay, Providers, Quiet, Threads, names_of
+from rtseg.cli.options import Background, Framing, Model, Overlay, Providers, Quiet, Threads, names_of
 
 if TYPE_CHECKING:
     from rtseg.live.fleet import Fleet
@@ -43,6 +43,7 @@ def stream(
     background: Background = None,
     overlay: Overlay = None,
     model: Model = None,
+    framing: Framing = None,
     mirror: Mirror = False,
     rate: Rate = None,
     lowest: Lowest = "half rate",
@@ -57,7 +58,7 @@ def stream(
     if not to:
         raise ConfigError("nothing to send to: give --to rtmp://..., --to mjpeg:8090, --to camera or --to out.mp4")
     _run(
-        _options(source, to, background, overlay, model, mirror, rate, lowest, providers, threads, loop=loop),
+        _options(source, to, background, overlay, model, framing, mirror, rate, lowest, providers, threads, loop=loop),
         quiet=quiet,
     )
 
@@ -70,6 +71,7 @@ def webcam(
     background: Background = "blur",
     overlay: Overlay = None,
     model: Model = None,
+    framing: Framing = None,
     mirror: Mirror = False,
     rate: Rate = None,
     lowest: Lowest = "half rate",
@@ -79,7 +81,7 @@ def webcam(
 ) -> None:
     """Blur what is behind you in every call: the first camera to a virtual camera, else to a window, else to a page."""
     outputs = to or [_usual_output()]
-    options = _options(camera, outputs, background, overlay, model, mirror, rate, lowest, providers, threads)
+    options = _options(camera, outputs, background, overlay, model, framing, mirror, rate, lowest, providers, threads)
     _run(options, note="" if to else _where(outputs[0]), quiet=quiet)
 
 
@@ -115,6 +117,7 @@ def _options(
     background: str | None,
     overlay: str | None,
     model: str | None,
+    framing: str | None,
     mirror: bool,
     rate: float | None,
     lowest: str,
@@ -127,9 +130,10 @@ def _options(
 
     hidden = None if background == "none" else background
     usual = "road" if overlay is not None and hidden is None else "portrait"
-    scene: dict[str, Any] | None = {"background": hidden, "overlay": overlay, "mirror": mirror}
+    camera: dict[str, Any] = {"framing": None if framing == "none" else framing, "mirror": mirror}
+    scene: dict[str, Any] | None = {"background": hidden, "overlay": overlay, **camera}
     if background is None and overlay is None:
-        scene = {"background": "blur", "mirror": mirror} if model in (None, "portrait") else None
+        scene = {"background": "blur", **camera} if model in (None, "portrait") else None
     network: dict[str, Any] = {"name": model or usual, "threads": threads, "providers": names_of(providers)}
     return parse_stream(
         {

@@ -58,6 +58,13 @@ Filters: TypeAlias = Annotated[
     str | None,
     typer.Option(help="What improves masks: smooth, refine, both joined by a comma, or none.", metavar="NAMES"),
 ]
+Framing: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Follow the subject with the picture: body, head, either with the most it enlarges (head:1.5), or none.",
+        metavar="WHAT",
+    ),
+]
 Start: TypeAlias = Annotated[float | None, typer.Option(help="Begin there.", metavar="SECONDS", min=0.0)]
 End: TypeAlias = Annotated[float | None, typer.Option(help="End there.", metavar="SECONDS", min=0.0)]
 Providers: TypeAlias = Annotated[

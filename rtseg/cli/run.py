@@ -12,6 +12,7 @@ from rtseg.cli.options import (
     ConfigFile,
     End,
     Filters,
+    Framing,
     Hardware,
     Input,
     Json,
@@ -62,6 +63,7 @@ def run(
         typer.Option(help="A file for a JSON object a frame; - is standard output.", metavar="FILE.jsonl"),
     ] = None,
     filters: Filters = None,
+    framing: Framing = None,
     providers: Providers = None,
     threads: Threads = None,
     adaptive: Annotated[
@@ -107,6 +109,7 @@ def run(
             background=background,
             overlay=overlay,
             filters=filters,
+            framing=framing,
             start=start,
             end=end,
             codec=codec,

@@ -34,6 +34,7 @@ class Wishes:
     providers: str = ""
     threads: int = 0
     adaptive: bool = False
+    framing: str = ""
     mirror: bool = False
     freeze: bool = False
     slate: bool = False
@@ -45,6 +46,7 @@ class Wishes:
         return Scene(
             background=None if background == "none" else background,
             overlay=None if self.overlay in ("", "none") else self.overlay,
+            framing=None if self.framing in ("", "none") else self.framing,
             mirror=self.mirror,
             frozen=self.freeze,
             slate=self.slate,

@@ -15,7 +15,7 @@ from rtseg.adaptive import Adaptive
 from rtseg.cards import Card
 from rtseg.errors import RtsegError
 from rtseg.live.ladder import Ladder, Rung
-from rtseg.live.scene import Scene, scene_effects
+from rtseg.live.scene import Scene, scene_effects, scene_framing
 from rtseg.live.slate import slate
 from rtseg.ops.arrays import as_u8
 from rtseg.pipeline import Pipeline
@@ -60,6 +60,7 @@ class LivePipeline:
         self._scene = scene
         self._network = open_network(None)
         self._effects = scene_effects(scene, self._network.card)
+        self._framing = scene_framing(scene)
         self._lighter = _Lighter(open_network)
         self._retired: list[Network] = []
         self.ladder = Ladder(lighter=self._network.card.lighter is not None) if ladder is None else ladder
@@ -83,8 +84,11 @@ class LivePipeline:
         """Show another scene from the next frame on. Raises what its pictures or names have wrong; then all stays."""
         with self._changing:
             effects = scene_effects(scene, self._network.card)
+            framing, before = self._framing, self._scene
+            if (scene.framing, scene.mirror) != (before.framing, before.mirror):  # in a mirror the subject is elsewhere
+                framing = scene_framing(scene)
             self._retired += self._lighter.forget()
-            self._effects, self._scene = effects, scene
+            self._effects, self._framing, self._scene = effects, framing, scene
 
     def swap(self, model: str) -> None:
         """Another model from the next frame on, with the same scene; raises what models and engines raise."""
@@ -136,6 +140,7 @@ class LivePipeline:
 
     def _made(self, frame: Frame, scene: Scene) -> Output | None:
         network, effects = self._now()
+        framing = self._framing
         self._retire()
         pipeline = network.pipeline
         if (self.ladder.rung >= Rung.ADAPTIVE) != (pipeline.adaptive is not None):
@@ -146,16 +151,17 @@ class LivePipeline:
                 self._failed_at = None
                 pipeline.reset()
             output = pipeline(frame)
+            # Before framing, which makes a picture of its own out of a frame that nobody painted.
+            wrong = _shows_too_much(output, frame) if scene.hides else None
+            if framing is not None and wrong is None:
+                output = framing(output)
         except Exception as error:  # whatever it is: a stream lives on, and without a mask nothing is shown
             if self.failure is None:
                 log.warning("the pipeline failed, and is tried again every %.0f s: %s", _AGAIN, error)
             self.failure, self._failed_at = str(error) or type(error).__name__, time.monotonic()
             return None
-        self.failure = None
-        if scene.hides and (wrong := _shows_too_much(output, frame)):
-            self.failure = wrong
-            return None
-        return output
+        self.failure = wrong
+        return output if wrong is None else None
 
     def _now(self) -> tuple[Network, tuple[Effect, ...]]:
         """The network and its effects for the next frame."""

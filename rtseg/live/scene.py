@@ -13,7 +13,8 @@ from rtseg.config import BackgroundEffect, EffectOptions
 from rtseg.edge_options import Feather
 from rtseg.effects.background import parse_background
 from rtseg.errors import ConfigError
-from rtseg.options import configure
+from rtseg.framing import Framing
+from rtseg.options import configure, parse_framing
 from rtseg.sections import Section
 from rtseg.types import Blur, Clear, Effect
 
@@ -22,13 +23,15 @@ class Scene(Section):
     """The look of a stream; a value: `changed` gives another.
 
     background: as `rtseg run --background`: "blur", "blur:4", "#0b6623", a picture, a video; None shows the room.
-    overlay: as `--overlay`: "all", "road" or names joined by commas. mirror: left and right exchanged, as people know
-    themselves. frozen: the last picture stands. slate: nobody is shown, only a plain card that says so.
-    decontaminate, feather, light_wrap, shadow: as of the effect `background`, where there is one.
+    overlay: as `--overlay`: "all", "road" or names joined by commas. framing: as `--framing`: "body", "head",
+    "head:1.5"; None shows the whole picture. mirror: left and right exchanged, as people know themselves. frozen: the
+    last picture stands. slate: nobody is shown, only a plain card that says so. decontaminate, feather, light_wrap,
+    shadow: as of the effect `background`, where there is one.
     """
 
     background: str | None = None
     overlay: str | None = None
+    framing: str | None = None
     mirror: bool = False
     frozen: bool = False
     slate: bool = False
@@ -78,3 +81,9 @@ def _edged(effect: EffectOptions, scene: Scene) -> EffectOptions:
     if not isinstance(parse_background(effect.paint), Blur):  # a scene's background changes, and blur has no new light
         names.append("light_wrap")
     return effect.model_copy(update={name: value for name in names if (value := getattr(scene, name))})
+
+
+def scene_framing(scene: Scene) -> Framing | None:
+    """What crops the picture to the subject, new and without memory; ConfigError for what there is not."""
+    options = None if scene.framing is None else parse_framing(scene.framing)
+    return None if options is None else Framing(**options.options())

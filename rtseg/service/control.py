@@ -34,6 +34,9 @@ class SceneWish(_Checked):
         "blur"
     )
     overlay: Annotated[str, Field(pattern=r"^[\w ,.-]{0,200}$", description="all, names joined by commas, or ''.")] = ""
+    framing: Annotated[
+        str, Field(pattern=r"^((body|head)(:[1-4](\.\d{1,2})?)?)?$", description="body, head, head:1.5, or ''.")
+    ] = ""
     mirror: bool = False
     frozen: bool = False
     slate: bool = False
@@ -48,8 +51,9 @@ class SceneWish(_Checked):
                 if session is None or not session.pictures:
                     raise Refusal(422, "there is no picture yet: send one first")
                 given["background"] = str(picture_path(session))
-        if given.get("overlay") == "":
-            given["overlay"] = None
+        for key in ("overlay", "framing"):
+            if given.get(key) == "":
+                given[key] = None
         return given
 
     def scene(self) -> Scene:
@@ -184,7 +188,7 @@ def described(stream: LiveStream) -> dict[str, Any]:
     scene = stream.scene.model_dump()
     background = scene["background"]
     scene["background"] = "none" if background is None else PICTURE if "/" in background else background
-    scene["overlay"] = scene["overlay"] or ""
+    scene["overlay"], scene["framing"] = scene["overlay"] or "", scene["framing"] or ""
     return scene
 
 

@@ -27,6 +27,12 @@ class SceneChange(_Checked):
         examples=["blur:4"],
     )
     overlay: str | None = Field(default=None, max_length=1000, description="all, road, or names joined by commas.")
+    framing: str | None = Field(
+        default=None,
+        max_length=20,
+        description="The picture follows the subject: body, head, head:1.5.",
+        examples=["head"],
+    )
     mirror: bool = Field(default=False, description="Left and right exchanged.")
     frozen: bool = Field(default=False, description="The last picture stands.")
     slate: bool = Field(default=False, description="Nobody is shown, only a card.")
@@ -73,6 +79,7 @@ class SceneAnswer(BaseModel):
 
     background: str | None
     overlay: str | None
+    framing: str | None
     mirror: bool
     frozen: bool
     slate: bool

@@ -85,7 +85,8 @@ def record(output: Output) -> dict[str, Any]:
     index, pts, time_base ("1/30"), time (seconds), size ([width, height]), held, segments, observations and times
     (milliseconds by stage). A segment has label, coverage (the share of the frame where it is at least as likely as
     not, 0..1), box ([x0, y0, x1, y1] in pixels of the frame around that part, x1 and y1 exclusive; null where there
-    is none), score (null where the model gives none) and, where instances are tracked, track.
+    is none), score (null where the model gives none) and, where instances are tracked, track. Framed pictures have
+    window ([x0, y0, x1, y1] in pixels of the frame); boxes and masks are the whole frame's.
     """
     frame, segmentation = output.frame, output.segmentation
     segments: list[dict[str, Any]] = []
@@ -111,6 +112,7 @@ def record(output: Output) -> dict[str, Any]:
         "time": round(frame.time, 6),
         "size": list(frame.size),
         "held": output.held,
+        **({} if output.window is None else {"window": [round(side, 2) for side in output.window]}),
         "segments": segments,
         "observations": [
             {"kind": seen.kind, "pts": seen.pts, "values": {key: _plain(value) for key, value in seen.values.items()}}

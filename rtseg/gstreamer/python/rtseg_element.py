@@ -70,6 +70,7 @@ class Rtseg(GstVideo.VideoFilter):  # type: ignore[misc]
     providers = _wish(str, "providers", "", "where networks run: auto, or names such as cuda,cpu")
     threads = _wish(int, "threads", 0, "threads of the network, 0 for the usual number", minimum=0, maximum=256)
     adaptive = _wish(bool, "adaptive", False, "keep or move masks where frames hardly differ")
+    framing = _wish(str, "framing", "", "follow the subject: body, head, head:1.5, or none")
     mirror = _wish(bool, "mirror", False, "exchange left and right")
     freeze = _wish(bool, "freeze", False, "the last picture stands")
     slate = _wish(bool, "slate", False, "show nobody, only a plain card")

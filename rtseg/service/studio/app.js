@@ -31,7 +31,7 @@ function background() {
 }
 
 function scene() {
-  return { background: background(), overlay: $("overlay").checked ? "all" : "", mirror: $("mirror").checked, frozen, slate: hidden };
+  return { background: background(), overlay: $("overlay").checked ? "all" : "", framing: $("framing").checked ? "head" : "", mirror: $("mirror").checked, frozen, slate: hidden };
 }
 
 /** A picture is sent once the server knows this peer; until then the room is blurred. */
@@ -318,6 +318,7 @@ $("blur").oninput = () => {
 };
 $("colour").oninput = show;
 $("overlay").onchange = show;
+$("framing").onchange = show;
 $("mirror").onchange = () => {
   before.classList.toggle("mirrored", $("mirror").checked);
   show();
@@ -354,7 +355,7 @@ document.addEventListener("drop", (event) => {
   takeFile(event.dataTransfer.files[0]);
 });
 
-const KEYS = { p: "hide", c: "compare", f: "freeze", s: "snapshot", r: "record", m: "mirror" };
+const KEYS = { p: "hide", c: "compare", f: "freeze", s: "snapshot", r: "record", m: "mirror", a: "framing" };
 document.addEventListener("keydown", (event) => {
   const typing = /^(text|password)$/.test(event.target.type) || event.target.tagName === "SELECT";
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || typing || !$("keys").checked) return;
