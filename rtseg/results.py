@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, TypedDict, assert_never
+from typing import Any, TypeAlias, TypedDict, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,6 +164,21 @@ def shape_of(segmentation: Segmentation) -> tuple[int, int]:
         case _:
             assert_never(segmentation)
     return height, width
+
+
+def array_of(segmentation: Segmentation) -> NDArray[Any]:
+    """The array that holds the masks: two segmentations that have the same one are one result at two times."""
+    match segmentation:
+        case Regions():
+            return segmentation.probabilities
+        case Semantic():
+            return segmentation.labels
+        case Instances():
+            return segmentation.masks
+        case Panoptic():
+            return segmentation.ids
+        case _:
+            assert_never(segmentation)
 
 
 def masks_of(segmentation: Segmentation) -> Mapping[str, U8]:

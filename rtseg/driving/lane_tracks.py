@@ -90,10 +90,7 @@ class LaneTracks:
             if track.seen:
                 track.hits += 1
                 track.near, track.far = float(own.min()), float(own.max())
-            x = self.filter.mean[SHARED + number]
-            track.crossed = track.crossed + 1 if x * track.side < -_SIDE else 0
-            if track.crossed >= _CROSSED:
-                track.side, track.crossed = -track.side, 0
+            self._cross(number, track)
         if any(track.seen for track in self.tracks):  # else the picture is to blame
             keep = np.exp(-seconds / _PRESENT_SECONDS)
             for track in self.tracks:
@@ -103,6 +100,22 @@ class LaneTracks:
             self._begin(points, height)
             line = self._assign(points, height, seconds)
         return line
+
+    def follow(self, seconds: float) -> None:
+        """A frame, `seconds` after the last, whose mask is an earlier one: lines go on as they went."""
+        if not self.tracks:
+            return
+        self.filter.predict(seconds)
+        for number, track in enumerate(self.tracks):
+            track.age += 1
+            track.hits += track.seen
+            self._cross(number, track)
+
+    def _cross(self, number: int, track: Track) -> None:
+        x = self.filter.mean[SHARED + number]
+        track.crossed = track.crossed + 1 if x * track.side < -_SIDE else 0
+        if track.crossed >= _CROSSED:
+            track.side, track.crossed = -track.side, 0
 
     def _aim(self, points: LanePoints) -> None:
         """The heading and bend under which the points are sharpest lines, where nothing is followed yet."""

@@ -29,6 +29,7 @@ from rtseg.driving.state import (
 from rtseg.driving.travel import Travel
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8
+from rtseg.results import array_of
 from rtseg.types import Frame, Observation, Segmentation, masks_of
 
 _LIMITS = {"offset": 0.3, "heading": math.radians(1.5), "curvature": 2e-3, "width": 0.4}
@@ -69,6 +70,7 @@ class LaneAnalyzer:
         self._events = LaneEvents(vehicle_width)
         self._region = region
         self._last: tuple[int, float] | None = None  # epoch and time of the last frame
+        self._seen: object = None  # the masks that were measured last
         self.scene = Scene()
 
     def reset(self) -> None:
@@ -77,25 +79,33 @@ class LaneAnalyzer:
         self._tracks = LaneTracks()
         self._travel.reset()
         self._events.reset()
-        self._last = None
+        self._last = self._seen = None
 
     def __call__(self, frame: Frame, segmentation: Segmentation, /) -> Sequence[Observation]:
         """What one frame shows; also kept as `scene`. Raises ConfigError where the model knows no such region."""
         if self._region not in segmentation.names:
             known = ", ".join(segmentation.names)
             raise ConfigError(f"lanes need a region {self._region!r}: the model has {known}; use the model road")
-        masks = masks_of(segmentation)
-        mask = masks.get(self._region, np.zeros((4, 4), np.uint8))
         elapsed = self._elapsed(frame)
-        points = self._follow(mask, frame.size, elapsed)
-        self._travel_on(frame, masks, elapsed)
-        view = self._refine(frame.size, elapsed)
-        self._looks(frame, self._tracks, *points, view, mask, masks, elapsed)
+        if array_of(segmentation) is self._seen:  # what is measured twice would be believed twice
+            self._tracks.follow(elapsed)
+            view = self._view(frame.size)
+        else:
+            self._seen = array_of(segmentation)
+            view = self._measure(frame, masks_of(segmentation), elapsed)
         lanes = self._lanes(view)
         events = self._events(lanes, frame.time, frame.pts)
         self.scene = Scene(view, lanes, (), tuple(events))
         pts = frame.pts
         return [observe_view(view, pts), *observe_lanes(lanes, pts), *(observe_event(event, pts) for event in events)]
+
+    def _measure(self, frame: Frame, masks: Mapping[str, U8], elapsed: float) -> View:
+        mask = masks.get(self._region, np.zeros((4, 4), np.uint8))
+        points = self._follow(mask, frame.size, elapsed)
+        self._travel_on(frame, masks, elapsed)
+        view = self._refine(frame.size, elapsed)
+        self._looks(frame, self._tracks, *points, view, mask, masks, elapsed)
+        return view
 
     def _elapsed(self, frame: Frame) -> float:
         """Seconds since the last frame; forgets all at a cut."""
@@ -161,7 +171,13 @@ class LaneAnalyzer:
             )
             road.turn(pitch=change.pitch, yaw=change.yaw)
             road.grow(change.scale)
-        return self.calibration.view(size, shake=float(road.mean[E]), shake_sigma=float(sigma[E]))
+        return self._view(size)
+
+    def _view(self, size: tuple[int, int]) -> View:
+        road = self._tracks.filter
+        return self.calibration.view(
+            size, shake=float(road.mean[E]), shake_sigma=math.sqrt(float(road.covariance[E, E]))
+        )
 
     def _lanes(self, view: View) -> Lanes:
         tracks, road = self._tracks, self._tracks.filter

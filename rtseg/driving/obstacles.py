@@ -14,7 +14,7 @@ from rtseg.driving.road_events import RoadEvents
 from rtseg.driving.state import Lanes, Measure, Obstacle, Scene, View, observe_event, observe_obstacle
 from rtseg.driving.tracking import Track, Tracker
 from rtseg.errors import ConfigError, EngineError
-from rtseg.results import shape_of
+from rtseg.results import array_of, shape_of
 from rtseg.types import Frame, Instances, Observation, Segmentation, Segmenter
 
 _log = logging.getLogger("rtseg")
@@ -97,6 +97,7 @@ class Obstacles:
         self._tracker = Tracker(keep=keep)
         self._warned = False
         self._now: float | None = None
+        self._measured: float | None = None
         self._followed: dict[int, _Followed] = {}
         self.reset()
 
@@ -134,7 +135,8 @@ class Obstacles:
         self._followed = {}
         self._boxes: list[tuple[Group, tuple[float, float, float, float]]] = []
         self._events = RoadEvents()
-        self._now = None
+        self._now = self._measured = None
+        self._seen: object = None
         self._count = 0
         if self._detector is not None:
             self._detector.reset()
@@ -145,6 +147,11 @@ class Obstacles:
             names = ", ".join(segmentation.names)
             raise ConfigError(f"obstacles need vehicles or people: the model has {names}; give a detector")
         boxes = self._detect(frame, self._every if len(groups) == 2 else 1)
+        again, self._seen = array_of(segmentation) is self._seen, array_of(segmentation)
+        if again and boxes is None:  # what is measured twice would be believed twice
+            self._go_on(self._view(frame, known)[0], step)
+            return
+        self._measured = frame.time
         found = detections_of(segmentation, boxes=boxes, hints=self._boxes)
         tracks = self._tracker(found, frame.time)
         view, _ = self._view(frame, known)
@@ -165,6 +172,12 @@ class Obstacles:
             for track in tracks
             if frame.time - alive[track.id].last < _SHOWN and frame.time - alive[track.id].apart < _HINTED
         ]
+
+    def _go_on(self, view: View, step: float) -> None:
+        """Everything moves as it did, in a frame whose masks are earlier ones."""
+        for each in self._followed.values():
+            each.range.predict(step, view)
+            each.age += 1
 
     def _detect(self, frame: Frame, every: int) -> Instances | None:
         """What the second network sees in every few frames; where it fails, masks do alone."""
@@ -247,7 +260,7 @@ class Obstacles:
                     ttc=r.ttc,
                     in_path=each.in_path,
                     age=each.age,
-                    seen=each.last == now,
+                    seen=each.last == self._measured,
                 )
             )
         found.sort(key=lambda obstacle: self._followed[obstacle.id].range.log)
