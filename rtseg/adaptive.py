@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -21,6 +22,57 @@ _MOST_CHANGED, _MOST_LEFT = 0.3, 0.16
 more where the person is small."""
 _GAIN = 2
 """Levels that the flow must explain more than staying does: it is a little where nothing moves."""
+
+
+class Sparing(Protocol):
+    """What gives frames the segmentations of earlier ones. It belongs to one stream; `reset` forgets.
+
+    kept: whether the last that was given is as it was after the filters.
+    """
+
+    kept: bool
+
+    def __call__(self, frame: Frame, /) -> Segmentation | None:
+        """An earlier segmentation for this frame; None where the network must be asked."""
+        ...
+
+    def made(self, frame: Frame, segmentation: Segmentation, *, filtered: Segmentation) -> None:
+        """The network was asked, with this result, and this one after all filters."""
+        ...
+
+    def reset(self) -> None:
+        """The next frame is the network's."""
+        ...
+
+
+class Every:
+    """Asks for every `step`-th frame; those between have the result of the one before, the same arrays.
+
+    Analyzers that see those again do not measure again but go on as things went, which is as exact where frames come
+    thirty times a second. Frames that a live source drops count too.
+    """
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+        self._last: Segmentation | None = None
+        self._asked = 0
+        self.kept = True
+
+    def __call__(self, frame: Frame, /) -> Segmentation | None:
+        """The last result for this frame, None where the network's turn has come."""
+        last = self._last
+        if last is None or last.size != frame.size or not 0 < frame.index - self._asked < self._step:
+            return None
+        return replace(last, pts=frame.pts)
+
+    def made(self, frame: Frame, segmentation: Segmentation, *, filtered: Segmentation) -> None:
+        """The network was asked."""
+        del segmentation
+        self._last, self._asked = filtered, frame.index
+
+    def reset(self) -> None:
+        """The next frame is the network's."""
+        self._last, self._asked = None, 0
 
 
 class Adaptive:

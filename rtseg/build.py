@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 import numpy as np
 
 from rtseg import registry, store
-from rtseg.adaptive import Adaptive
+from rtseg.adaptive import Adaptive, Every, Sparing
 from rtseg.cards import Card
 from rtseg.config import (
     AnalyzerOptions,
@@ -192,10 +192,17 @@ def build_pipeline(
         ],
         analyzers=[build_analyzer(a) for a in config.analyzers],
         effects=made,
-        adaptive=Adaptive() if config.model.adaptive else None,
+        adaptive=_sparing(config.model),
         framing=None if config.framing is None else Framing(**config.framing.options(), glide=not alone),
         hold=(0 if alone or _is_live(config.source) else 5) if hold is None else hold,
     )
+
+
+def _sparing(options: ModelOptions) -> Sparing | None:
+    every = options.every or 1
+    if options.adaptive and every > 1:
+        raise ConfigError(f"adaptive and every = {every} both choose the network's frames: leave one out")
+    return Adaptive() if options.adaptive else Every(every) if every > 1 else None
 
 
 def build_filter(options: FilterOptions, model: ModelOptions, card: Card) -> Filter:

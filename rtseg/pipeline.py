@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rtseg.adaptive import Adaptive
+from rtseg.adaptive import Sparing
 from rtseg.compositor import Compositor
 from rtseg.errors import EngineError, InferenceFailed
 from rtseg.framing import Framing
@@ -34,7 +34,7 @@ class Pipeline:
         filters: Sequence[Filter] = (),
         analyzers: Sequence[Analyzer] = (),
         effects: Sequence[Effect] = (),
-        adaptive: Adaptive | None = None,
+        adaptive: Sparing | None = None,
         framing: Framing | None = None,
         hold: int = 5,
         give_up: int = 30,

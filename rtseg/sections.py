@@ -144,9 +144,9 @@ class ModelOptions(Section):
     """A card's name or path, a folder, or a hub's "owner/name"; providers best first, or "auto" alone; timeout in
     seconds a frame.
 
-    adaptive: whether frames that hardly differ from an earlier one take its mask. focus: whether the network of a matte
-    sees the part of the frame where the subject is. fused: whether whole frames are made by one graph; None for where
-    the network runs on a device and it can be. half: 16-bit floats, with TensorRT. device: which GPU, from 0.
+    adaptive: whether frames that hardly differ from an earlier one take its mask. every: so many frames have the mask
+    of their first. focus: whether the network of a matte sees the part of the frame where the subject is. fused:
+    whether whole frames are made by one graph; None for where the network runs on a device and it can be. half: 16-bit floats, with TensorRT. device: which GPU, from 0.
     cuda_graph: whether a GPU replays its kernels as one; not where a test shows it cannot. score: what a detector's box
     must score, in place of the card's. prompts: what a model that
     reads looks for, in place of what its card names. task, threshold, mask_threshold, overlap_mask_area_threshold: as
@@ -157,6 +157,7 @@ class ModelOptions(Section):
     providers: tuple[str, ...] | None = None
     threads: Positive | None = None
     adaptive: bool | None = None
+    every: Positive | None = None
     focus: bool | None = None
     fused: bool | None = None
     timeout: Annotated[float, Field(gt=0)] | None = None
