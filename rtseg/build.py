@@ -54,6 +54,7 @@ from rtseg.config import (
 )
 from rtseg.engines import build_detector, build_fused, build_segmenter, takes_device_frames, with_prompts
 from rtseg.errors import ConfigError, SourceUnreadable
+from rtseg.filter_sections import with_subject
 from rtseg.filters.cut import Cut
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.inference.engine import OrtEngine
@@ -171,6 +172,7 @@ def build_pipeline(
     card = with_prompts(store.find_card(config.model.name) if card is None else card, config.model)
     alone = isinstance(config.source, ImageSource | DicomSource | NiftiSource)  # neighbouring slices are no motion
     filters = default_filters(card, alone=alone) if config.filters is None else config.filters
+    filters = with_subject(filters, config.model, card, matte=is_matte(card))
     effects = (default_effects(card) if pictures else ()) if config.effects is None else config.effects
     made = [build_effect(options, card) for options in effects]
     shares = config.model.threshold, config.model.mask_threshold

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag, ValidationError
 
 from rtseg.errors import ConfigError
+from rtseg.filter_sections import SubjectFilter
 from rtseg.registry import BUILTIN, Kind, entries
 from rtseg.sections import (
     BackgroundEffect,
@@ -90,6 +91,7 @@ __all__ = [
     "SourceOptions",
     "StreamSink",
     "StreamSource",
+    "SubjectFilter",
     "SyntheticSource",
     "TablesSink",
     "VideoSink",
@@ -137,7 +139,11 @@ SourceOptions: TypeAlias = Annotated[
     _tag("source"),
 ]
 FilterOptions: TypeAlias = Annotated[
-    Annotated[SmoothFilter, Tag("smooth")] | Annotated[RefineFilter, Tag("refine")] | _Plugin, _tag("filter")
+    Annotated[SmoothFilter, Tag("smooth")]
+    | Annotated[RefineFilter, Tag("refine")]
+    | Annotated[SubjectFilter, Tag("subject")]
+    | _Plugin,
+    _tag("filter"),
 ]
 AnalyzerOptions: TypeAlias = Annotated[
     Annotated[MeasureAnalyzer, Tag("measure")]
@@ -247,6 +253,7 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("analyzer", "obstacles"): ObstaclesAnalyzer,
     ("filter", "smooth"): SmoothFilter,
     ("filter", "refine"): RefineFilter,
+    ("filter", "subject"): SubjectFilter,
     ("effect", "background"): BackgroundEffect,
     ("effect", "overlay"): OverlayEffect,
     ("effect", "outline"): OutlineEffect,

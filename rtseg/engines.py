@@ -154,7 +154,7 @@ def build_engine(options: ModelOptions, card: Card, *, batch: int = 1) -> OrtEng
 
 def engine_settings(options: ModelOptions, path: Path) -> dict[str, Any]:
     """What `OrtEngine` is given for that graph: the options, and where TensorRT keeps what it builds."""
-    ours = ("name", "adaptive", "focus", "fused", "score", "prompts", "task", *QUERY_OPTIONS)
+    ours = ("name", "adaptive", "focus", "subject", "keep_held", "fused", "score", "prompts", "task", *QUERY_OPTIONS)
     settings = {key: value for key, value in options.options().items() if key not in ours}
     if "tensorrt" in (options.providers or ()):
         settings["cache"] = prebuilt.folder_for(

@@ -51,6 +51,7 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
     "filter": {
         "smooth": Entry("rtseg.filters.smooth:TemporalSmooth"),
         "refine": Entry("rtseg.filters.refine:EdgeRefine"),
+        "subject": Entry("rtseg.filters.subject:Subject"),
     },
     "analyzer": {
         "measure": Entry("rtseg.analyzers.measure:Measure"),

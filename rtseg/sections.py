@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from rtseg.cards import Share, Task
 from rtseg.families import QUERY_OPTIONS
 from rtseg.store import clean_path
+from rtseg.subject import Who
 
 AnyPath: TypeAlias = Annotated[Path, AfterValidator(clean_path)]
 NonNegative: TypeAlias = Annotated[float, Field(ge=0)]
@@ -144,8 +145,9 @@ class ModelOptions(Section):
     seconds a frame.
 
     adaptive: whether frames that hardly differ from an earlier one take its mask. focus: whether the network of a matte
-    sees the part of the frame where the subject is. fused: whether whole frames are made by one graph; None for where
-    the network runs on a device and it can be. half: 16-bit floats, with TensorRT. device: which GPU, from 0.
+    sees the part of the frame where the subject is. subject, keep_held: of the filter "subject". fused: whether whole
+    frames are made by one graph; None for where the network runs on a device and it can be. half: 16-bit floats, with
+    TensorRT. device: which GPU, from 0.
     cuda_graph: whether a GPU replays its kernels as one; not where a test shows it cannot. score: what a detector's box
     must score, in place of the card's. prompts: what a model that
     reads looks for, in place of what its card names. task, threshold, mask_threshold, overlap_mask_area_threshold: as
@@ -157,6 +159,8 @@ class ModelOptions(Section):
     threads: Positive | None = None
     adaptive: bool | None = None
     focus: bool | None = None
+    subject: Who | None = None
+    keep_held: bool | None = None
     fused: bool | None = None
     timeout: Annotated[float, Field(gt=0)] | None = None
     half: bool | None = None

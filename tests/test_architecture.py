@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
     {"types"},
     {"inference.gate", "places", "fetching", "sinks.files"},
     {"inference.engine", "inference.sessions", "inference.slots", "inference.providers", "inference.watchdog"}
-    | {"stats", "compositor", "cards", "datasets", "channel", "fused", "tables"},
+    | {"stats", "compositor", "cards", "datasets", "channel", "fused", "tables", "subject"},
     {"processor", "hub", "segments", "loading", "tokens", "families"},
     {"layout_files"},
     {"layouts"},
@@ -38,6 +38,7 @@ LAYERS: list[set[str]] = [
     {"runner"},
     {"registry"},
     {"sections"},
+    {"filter_sections"},
     {"config"},
     {"engines"},
     {"options", "build", "exact"},

@@ -13,6 +13,7 @@ from rtseg.effects.background import parse_background
 from rtseg.errors import ConfigError
 from rtseg.options import configure
 from rtseg.sections import Section
+from rtseg.subject import Who, turned
 from rtseg.types import Clear, Effect
 
 
@@ -21,12 +22,16 @@ class Scene(Section):
 
     background: as `rtseg run --background`: "blur", "blur:4", "#0b6623", a picture, a video; None shows the room.
     overlay: as `--overlay`: "all", "road" or names joined by commas. mirror: left and right exchanged, as people know
-    themselves. frozen: the last picture stands. slate: nobody is shown, only a plain card that says so.
+    themselves. subject: who is shown, "all", "largest" or [x, y] of a person in the picture as it is shown, mirrored or
+    not; None for what the model's table says. keep_held: with what they hold. frozen: the last picture stands. slate:
+    nobody is shown, only a plain card that says so.
     """
 
     background: str | None = None
     overlay: str | None = None
     mirror: bool = False
+    subject: Who | None = None
+    keep_held: bool = False
     frozen: bool = False
     slate: bool = False
 
@@ -36,15 +41,21 @@ class Scene(Section):
         return self.background is not None
 
     def changed(self, values: Mapping[str, Any]) -> Scene:
-        """The scene with other values; ConfigError for a key or a value that there is not."""
+        """The scene with other values; ConfigError for a key or a value that there is not.
+
+        A place of the subject stays with its person where nothing but the mirror changes.
+        """
         try:
-            return Scene.model_validate({**self.model_dump(), **values})
+            scene = Scene.model_validate({**self.model_dump(), **values})
         except ValidationError as error:
             problem = error.errors()[0]
             key = ".".join(map(str, problem["loc"]))
             if problem["type"] == "extra_forbidden":
                 raise ConfigError(f"{key!r} is no part of a scene: use {', '.join(Scene.model_fields)}") from error
             raise ConfigError(f"{key} = {problem['input']!r}: {problem['msg'].lower()}") from error
+        if scene.mirror != self.mirror and "subject" not in values:
+            return scene.model_copy(update={"subject": turned(scene.subject)})
+        return scene
 
 
 def scene_effects(scene: Scene, card: Card) -> tuple[Effect, ...]:

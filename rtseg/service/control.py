@@ -13,6 +13,7 @@ from rtseg.live.scene import Scene
 from rtseg.live.stream import LiveStream
 from rtseg.service.peers import Peers, Session, message
 from rtseg.service.refusals import Refusal, one_line
+from rtseg.subject import WORDS, in_words
 
 EVERY = 0.5
 """Seconds between two tellings of figures."""
@@ -35,6 +36,8 @@ class SceneWish(_Checked):
     )
     overlay: Annotated[str, Field(pattern=r"^[\w ,.-]{0,200}$", description="all, names joined by commas, or ''.")] = ""
     mirror: bool = False
+    subject: Annotated[str, Field(pattern=WORDS, description="Who is shown: all, largest, or x,y from 0 to 1.")] = "all"
+    keep_held: Annotated[bool, Field(description="With what the subject holds.")] = False
     frozen: bool = False
     slate: bool = False
 
@@ -185,6 +188,7 @@ def described(stream: LiveStream) -> dict[str, Any]:
     background = scene["background"]
     scene["background"] = "none" if background is None else PICTURE if "/" in background else background
     scene["overlay"] = scene["overlay"] or ""
+    scene["subject"] = in_words(stream.scene.subject)
     return scene
 
 
