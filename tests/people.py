@@ -33,9 +33,9 @@ class Figure:
         return np.rint(255 * cv2.GaussianBlur(disc, (0, 0), 1.2)).astype(np.uint8)
 
 
-def texture(seed: int, size: tuple[int, int] = SIZE) -> U8:
+def texture(seed: int, size: tuple[int, int] = SIZE, *, sigma: float = 3.0) -> U8:
     noise = np.random.default_rng(seed).integers(0, 256, size[::-1], dtype=np.uint8)
-    smooth = cv2.GaussianBlur(noise, (0, 0), 3.0)
+    smooth = cv2.GaussianBlur(noise, (0, 0), sigma)
     return as_u8(cv2.normalize(smooth, np.empty_like(smooth), 40, 210, cv2.NORM_MINMAX))
 
 
