@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.filters.dividing import divided
 from rtseg.filters.looks import Look, bins_of, likelier
 from rtseg.filters.passing import Passing
 from rtseg.ops.arrays import U8, as_u8
@@ -242,16 +243,14 @@ class Follower:
             self._together = None
             return
         area = parts.area_of(contested)
-        to_mine, to_others = (
-            cv2.distanceTransform(as_u8(cv2.bitwise_not(plane)), cv2.DIST_L2, 3) for plane in (mine, others)
-        )
-        nearer = np.clip((to_others - to_mine) / 6.0, -1.0, 1.0)
+        told = None
         if self._look is not None and self._looks_of_others is not None:
-            nearer += 0.8 * likelier(self._look, self._looks_of_others, bins_of(luma, colours), area)
-        ours = as_u8(cv2.medianBlur(np.where(nearer >= 0, np.uint8(255), np.uint8(0)), 5))
-        cv2.bitwise_or(self.mine, cv2.bitwise_and(ours, area), dst=self.mine)
-        cv2.bitwise_or(self.others, cv2.bitwise_and(cv2.bitwise_not(ours), area), dst=self.others)
-        hidden = min(np.count_nonzero(ours & area), np.count_nonzero(~ours & area)) < _HIDDEN * cv2.countNonZero(area)
+            told = likelier(self._look, self._looks_of_others, bins_of(luma, colours), area)
+        ours = divided(mine, others, area, told)
+        theirs = area - ours
+        cv2.bitwise_or(self.mine, ours, dst=self.mine)
+        cv2.bitwise_or(self.others, theirs, dst=self.others)
+        hidden = min(cv2.countNonZero(ours), cv2.countNonZero(theirs)) < _HIDDEN * cv2.countNonZero(area)
         self._hidden = self._hidden + elapsed if hidden else 0.0
         self._together = area if self._hidden < _GONE else None
 

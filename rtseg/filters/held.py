@@ -118,17 +118,23 @@ def _motion(flow: F32, ground: F32, matte: U8) -> tuple[F32, NDArray[np.bool_]]:
     What of the subject moves most counts most: a hand before a chest that rests.
     """
     against = flow - ground
-    weight = (against * against).sum(axis=2) * (matte >= _SURE)
+    weight = _squared(against) * (matte >= _SURE)
     moved = against * weight[..., None]
     along = np.zeros_like(flow)
     told = np.zeros(weight.shape, bool)
     for window in (_FAR, _NEAR):
         total = as_f32(cv2.boxFilter(weight, cv2.CV_32F, window, normalize=False))
         mean = as_f32(cv2.boxFilter(moved, cv2.CV_32F, window, normalize=False)) / np.maximum(total, 1e-3)[..., None]
-        enough = (total > 8 * _MOVES**2) & ((mean * mean).sum(axis=2) > _MOVES**2)
+        enough = (total > 8 * _MOVES**2) & (_squared(mean) > _MOVES**2)
         along[enough] = mean[enough]
         told |= enough
     return as_f32(along + ground), told
+
+
+def _squared(flow: NDArray[Any]) -> Any:
+    """Squared lengths; NumPy's sums over an axis of two take ten times as long."""
+    x, y = flow[..., 0], flow[..., 1]
+    return x * x + y * y
 
 
 def _joined(evidence: F32, matte: U8) -> U8 | None:
