@@ -68,13 +68,15 @@ def carried(index: int) -> float:
     return walking(index) + 30
 
 
-def test_what_is_carried_joins_the_matte_within_half_a_second_and_little_else_does() -> None:
-    for index, (more, where, matte) in enumerate(added(walking, frames=55, thing=carried)):
+@pytest.mark.parametrize("wall", [WALL, FLAT], ids=["texture", "flat"])
+def test_what_is_carried_joins_the_matte_soon_and_little_else_does(wall: U8) -> None:
+    for index, (more, where, matte) in enumerate(added(walking, frames=45, thing=carried, wall=wall)):
         thing = (where > 127) & (matte < 10)
         beyond = cv2.dilate(where, np.ones((9, 9), np.uint8)) == 0
-        assert more[beyond].sum() / 255 < 0.1 * thing.sum(), index
-        if index >= 15:
-            assert more[thing].mean() > 0.5 * 255, index
+        assert more[beyond].sum() / 255 < (0.1 if wall is WALL else 0.2) * thing.sum(), index
+        # Before a plain wall the thing's edges alone tell, and less of it may come.
+        if index >= (15 if wall is WALL else 30):
+            assert more[thing].mean() > (0.5 if wall is WALL else 0.25) * 255, index
 
 
 def test_what_is_put_down_is_gone_when_the_subject_has_moved_on() -> None:

@@ -290,3 +290,28 @@ def test_what_it_cannot_take_apart_passes_as_it_is() -> None:
 def test_a_subject_that_is_none_is_told(who: object) -> None:
     with pytest.raises(ConfigError, match="use all, largest, or a place such as"):
         Subject(who=who)  # type: ignore[arg-type]
+
+
+def hidden(index: int, clothes: tuple[int, int], *, back: bool) -> Sequence[Figure]:
+    """A small subject who goes behind a large one, wholly, and comes out on the other side, or where he went in."""
+    step = index if not back or index < 60 else 120 - index
+    return Figure(40 + 1.5 * step, r=22, clothes=clothes), Figure(130, 84, r=42, clothes=BLUE, seed=4)
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_who_was_wholly_hidden_is_known_by_the_clothes(back: bool) -> None:
+    results = played(Subject(who=(0.15, 0.6)), lambda index: hidden(index, RED, back=back), 120)
+    mine, other = hidden(119, RED, back=back)
+    assert shown(results[-1], mine) > 0.99
+    assert shown(results[-1], other) == 0
+
+
+def test_a_stranger_who_comes_while_the_subject_is_away_is_not_shown() -> None:
+    def script(index: int) -> Sequence[Figure]:
+        if index < 100:
+            return [Figure(70 - index, clothes=RED)]
+        return [Figure(290 - 1.5 * (index - 100), clothes=(150, 150), seed=5)]
+
+    for index, result in enumerate(played(Subject(who=(0.27, 0.6)), script, 200)):
+        if index >= 100:
+            assert not result.any(), index

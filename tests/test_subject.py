@@ -174,6 +174,17 @@ def test_a_mirror_keeps_the_person_and_tells_the_place() -> None:
     assert who_is_in(stream(drawn(LEFT, RIGHT, index=1)), *there) == [True, False]
 
 
+def test_a_mirror_keeps_the_person_who_walked_to_the_others_place() -> None:
+    stream = live(Scene(background="#00ff00", subject=(0.25, 0.3)))
+    for index in range(60):
+        left = Figure(60 + 2.2 * index, 40, r=24)
+        right = Figure(190 - 2.2 * index, 100, r=24, seed=4)
+        stream(drawn(left, right, index=index))
+    stream.change(stream.scene.changed({"mirror": True}))
+    there = [Figure(256 - each.x, each.y, each.r) for each in (left, right)]
+    assert who_is_in(stream(drawn(left, right, index=60)), *there) == [True, False]
+
+
 def part_of(pipeline: Pipeline) -> tuple[int, ...] | None:
     assert isinstance(pipeline.segmenter, Focus)
     return pipeline.segmenter.part

@@ -28,11 +28,13 @@ _HAND, _REACH = 0.15, 13
 _HIDDEN, _GONE = 0.03, 3.0
 """Share of people who touch under which one of them is hidden by the other, and seconds after which he has gone."""
 _BACK = 0.25
-"""Share of its last area from which somebody who comes back can be known by the look."""
+"""Share of the usual area from which somebody who comes back can be known by the look."""
 _KNOWN, _CLEARLY = 0.5, 0.1
 _EVERY = 5
 """Frames between two looks at what people wear."""
 _LEARN = 0.15
+_SHRINKS, _WHOLE = 0.005, 0.5
+"""What the usual area loses a frame, and the share of it that must be seen to learn a look: a sliver is all edge."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -79,7 +81,7 @@ class Follower:
         self._look: Look | None = None
         self._looks_of_others: Look | None = None
         self._passing.reset()
-        self._lost = self._rival = self._hidden = 0.0
+        self._lost = self._rival = self._hidden = self._usual = 0.0
         self._frames = 0
 
     def turn(self) -> None:
@@ -108,7 +110,9 @@ class Follower:
         self._gone, self._lost = self.mine, 0.0
         if self._together is None:
             self._passing.apart(self.mine, self.others, elapsed)
-            if self._frames % _EVERY == 1:
+            area = cv2.countNonZero(self.mine)
+            self._usual = max(area, (1 - _SHRINKS) * self._usual)
+            if self._frames % _EVERY == 1 and area >= _WHOLE * self._usual:
                 self._learn(luma, colours)
 
     def _choose(self, parts: Parts, who: Who) -> None:
@@ -258,7 +262,7 @@ class Follower:
         """The subject is nowhere: see whether it is somebody who came just now."""
         if who == "largest" and self._lost >= PATIENCE:
             self.mine = None
-            self._look = self._looks_of_others = None
+            self._look, self._looks_of_others, self._usual = None, None, 0.0
             self._choose(parts, who)
             return
         if self._gone is None or len(parts.areas) < 2:
@@ -272,7 +276,7 @@ class Follower:
             return
         if self._look is None or self._frames % 2:
             return
-        large = parts.areas >= _BACK * size
+        large = parts.areas >= _BACK * max(size, self._usual)
         large[0] = False
         bins = None
         for place in np.flatnonzero(large):
@@ -293,7 +297,7 @@ class Follower:
         rival = int(inside.argmax())
         self._rival = self._rival + elapsed if inside[rival] > RIVAL * cv2.countNonZero(self.mine) else 0.0
         if self._rival >= RIVAL_SECONDS:
-            self._look = self._looks_of_others = None
+            self._look, self._looks_of_others, self._usual = None, None, 0.0
             self._take(parts, np.arange(len(inside)) == rival)
 
     def _learn(self, luma: U8, colours: tuple[U8, U8]) -> None:

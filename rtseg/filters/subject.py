@@ -122,12 +122,12 @@ class Subject:
         return kept
 
     def _support(self) -> U8 | None:
-        """Where the matte stays: 255 there and in two pixels around, 0 for others; None where there are none."""
+        """Where the matte stays: 255 there and in two pixels around, 0 for others; None for a subject who is alone."""
         mine, others = self._follower.mine, self._follower.others
+        if mine is None or not cv2.countNonZero(mine):  # nor is a speck at the border shown, who may be coming in
+            return np.zeros_like(others)
         if not cv2.countNonZero(others):
             return None
-        if mine is None:
-            return np.zeros_like(others)
         ring = cv2.bitwise_and(cv2.dilate(mine, _AROUND), cv2.bitwise_not(cv2.dilate(others, _APART)))
         return as_u8(cv2.blur(cv2.bitwise_or(mine, ring), (3, 3)))
 
