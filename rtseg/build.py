@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
-import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -62,10 +61,12 @@ from rtseg.engines import (
     with_prompts,
 )
 from rtseg.errors import ConfigError, SourceUnreadable
+from rtseg.filter_sections import with_subject
 from rtseg.filters.cut import Cut
 from rtseg.framing import Framing
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.inference.engine import OrtEngine
+from rtseg.outputs import check_outputs, check_replaced, input_files, output_stems
 from rtseg.pipeline import Pipeline
 from rtseg.registry import Kind
 from rtseg.runner import Policy, run
@@ -151,8 +152,8 @@ def build(
             source = build_source(config.source, on_device=takes_device_frames(made))
         del reserved
         opened.callback(source.close)
-        files = _files(config, source)
-        names = _stems(files) if isinstance(config.source, ImageSource) else None
+        files = input_files(config, source)
+        names = output_stems(files) if isinstance(config.source, ImageSource) else None
         for options in config.sinks:
             check_replaced(options, files, names)
         sinks = list(more_sinks)
@@ -180,6 +181,7 @@ def build_pipeline(
     card = with_prompts(store.find_card(config.model.name) if card is None else card, config.model)
     alone = isinstance(config.source, ImageSource | DicomSource | NiftiSource)  # neighbouring slices are no motion
     filters = default_filters(card, alone=alone) if config.filters is None else config.filters
+    filters = with_subject(filters, config.model, card, matte=is_matte(card))
     effects = (default_effects(card) if pictures else ()) if config.effects is None else config.effects
     made = [build_effect(options, card) for options in effects]
     shares = config.model.threshold, config.model.mask_threshold
@@ -355,66 +357,3 @@ def _paint(text: str) -> Any:
     if picture is None:
         raise SourceUnreadable(f"the background picture {path} cannot be read: choose another file")
     return Picture(picture)
-
-
-def _files(config: Config, source: Source) -> list[Path]:
-    """Every file that the run reads frames from; an image source has them in order of `Frame.index`."""
-    match config.source:
-        case VideoSource() | DicomSource() | NiftiSource():
-            return [config.source.path]
-        case ImageSource():
-            return list(source.paths)  # type: ignore[attr-defined]
-        case _:
-            return []
-
-
-def _stems(files: Sequence[Path]) -> list[str]:
-    """The names that outputs get; ConfigError for two files that would become one."""
-    seen: dict[str, Path] = {}
-    for file in files:
-        if file.stem in seen:
-            raise ConfigError(
-                f"{seen[file.stem]} and {file} would both be written as {file.stem!r}: "
-                "give them different names, or different output folders in two runs"
-            )
-        seen[file.stem] = file
-    return list(seen)
-
-
-def check_outputs(config: Config) -> None:
-    """Refuse two outputs of one name, which would overwrite each other."""
-    seen: set[Path] = set()
-    for sink in config.sinks:
-        place = getattr(sink, "path", None) or getattr(sink, "folder", None)
-        if not isinstance(place, Path):
-            continue
-        if (real := place.resolve()) in seen and not _is_device(real):
-            raise ConfigError(f"two outputs go to {place}: give each of them a name of its own")
-        seen.add(real)
-
-
-def check_replaced(options: SinkOptions, files: Sequence[Path], names: Sequence[str] | None) -> None:
-    """Refuse an output that would replace one of the inputs."""
-    match options:
-        case VideoSink() | RecordSink():
-            lost = [file for file in files if file.resolve() == options.path.resolve()]
-        case ImageSink() | MaskSink():
-            suffix = ".png" if isinstance(options, MaskSink) else f".{options.format or 'png'}"
-            stems = set(options.names or names or ())
-            folder = options.folder.resolve()
-            lost = [
-                file
-                for file in files
-                if file.suffix.lower() == suffix
-                and file.resolve().parent == folder
-                # masks of several regions are <stem>.<region>.png
-                and (file.stem in stems or file.stem.rpartition(".")[0] in stems or re.match(r"\d{6}\b", file.stem))
-            ]
-        case _:
-            return
-    if lost:
-        raise ConfigError(f"the output would replace the input {lost[0]}: give another name or folder")
-
-
-def _is_device(path: Path) -> bool:
-    return path.exists() and not path.is_file() and not path.is_dir()

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from rtseg.errors import ConfigError
+from rtseg.filter_sections import EdgesFilter, RefineFilter, SmoothFilter, SubjectFilter
 from rtseg.registry import BUILTIN, Kind, entries
 from rtseg.sections import (
     BackgroundEffect,
     CameraSource,
     DicomSource,
-    EdgesFilter,
     GpsAnalyzer,
     HudEffect,
     ImageSink,
@@ -38,11 +38,9 @@ from rtseg.sections import (
     OutlineEffect,
     OverlayEffect,
     RecordSink,
-    RefineFilter,
     SampleSource,
     ScreenSource,
     Section,
-    SmoothFilter,
     StreamSink,
     StreamSource,
     SyntheticSource,
@@ -94,6 +92,7 @@ __all__ = [
     "SourceOptions",
     "StreamSink",
     "StreamSource",
+    "SubjectFilter",
     "SyntheticSource",
     "TablesSink",
     "VideoSink",
@@ -144,6 +143,7 @@ FilterOptions: TypeAlias = Annotated[
     Annotated[SmoothFilter, Tag("smooth")]
     | Annotated[RefineFilter, Tag("refine")]
     | Annotated[EdgesFilter, Tag("edges")]
+    | Annotated[SubjectFilter, Tag("subject")]
     | _Plugin,
     _tag("filter"),
 ]
@@ -265,6 +265,7 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("filter", "smooth"): SmoothFilter,
     ("filter", "refine"): RefineFilter,
     ("filter", "edges"): EdgesFilter,
+    ("filter", "subject"): SubjectFilter,
     ("effect", "background"): BackgroundEffect,
     ("effect", "overlay"): OverlayEffect,
     ("effect", "outline"): OutlineEffect,

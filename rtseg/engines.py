@@ -10,7 +10,7 @@ from rtseg import registry, store
 from rtseg.cards import Card, CardQueries
 from rtseg.config import ModelOptions
 from rtseg.errors import ConfigError, ModelRejected
-from rtseg.families import QUERY_OPTIONS, check_asked, with_asked
+from rtseg.families import check_asked, with_asked
 from rtseg.focus import Focus
 from rtseg.fused_pipeline import FusedPipeline
 from rtseg.inference import prebuilt, states
@@ -22,6 +22,9 @@ from rtseg.segmenters import BoundEngine
 from rtseg.types import Segmenter
 
 log = logging.getLogger(__name__)
+
+_ENGINE_OPTIONS = ("providers", "threads", "timeout", "half", "device", "cuda_graph")
+"""Of a model's options, those that are the engine's."""
 
 
 def build_segmenter(
@@ -164,8 +167,7 @@ def build_refiner(options: ModelOptions, card: Card) -> OrtEngine:
 
 def engine_settings(options: ModelOptions, path: Path) -> dict[str, Any]:
     """What `OrtEngine` is given for that graph: the options, and where TensorRT keeps what it builds."""
-    ours = ("name", "adaptive", "every", "focus", "fused", "score", "prompts", "task", *QUERY_OPTIONS)
-    settings = {key: value for key, value in options.options().items() if key not in ours}
+    settings = {key: value for key, value in options.options().items() if key in _ENGINE_OPTIONS}
     if "tensorrt" in (options.providers or ()):
         settings["cache"] = prebuilt.folder_for(
             store.sha256_of(path), name=options.name, half=bool(options.half), device=options.device or 0

@@ -45,6 +45,7 @@ from rtseg.config import (
 from rtseg.errors import ConfigError
 from rtseg.sections import Window
 from rtseg.store import clean_path
+from rtseg.subject import parse_who
 
 AnyPath: TypeAlias = str | PathLike[str]
 S = TypeVar("S", bound=Section)
@@ -75,6 +76,8 @@ def configure(
     threads: int | None = None,
     adaptive: bool | None = None,
     focus: bool | None = None,
+    subject: str | Sequence[float] | None = None,
+    keep_held: bool | None = None,
     fused: bool | None = None,
     hardware: str | None = None,
     window: str | None = None,
@@ -94,9 +97,10 @@ def configure(
     enlarges, such as "head:1.5", or "none". window: what of a scan is shown, "lung", "bone", "soft" or
     "CENTRE,WIDTH". measure: put counts and areas into the records. hardware: what decodes a video, "none", "auto" or a
     device such as "cuda". prompts: what a model that reads looks for, a list or joined by commas. task, threshold,
-    mask_threshold, overlap_mask_area_threshold: as in `rtseg.segment`. Where neither file nor options name a model it
-    is "portrait", or "road" for an overlay without a background; where no effect is named and there is an output,
-    portrait blurs the background and any other model gets an overlay of all it knows.
+    mask_threshold, overlap_mask_area_threshold: as in `rtseg.segment`. subject: who is shown, "all", "largest", or the
+    person at x and y, "0.3,0.5" or two numbers from 0 to 1. keep_held: with what they hold. Where neither file nor
+    options name a model it is "portrait", or "road" for an overlay without a background; where no effect is named and
+    there is an output, portrait blurs the background and any other model gets an overlay of all it knows.
     """
     base = config if isinstance(config, Config) else Config() if config is None else read_config(config)
     source = _through(window, _decoded_on(hardware, _source(base.source, input, start, end)))
@@ -116,6 +120,8 @@ def configure(
             threads=threads,
             adaptive=adaptive,
             focus=focus,
+            subject=None if subject is None else parse_who(subject),
+            keep_held=keep_held,
             fused=fused,
             prompts=_split(prompts) if isinstance(prompts, str) else prompts if prompts is None else tuple(prompts),
             task=task,

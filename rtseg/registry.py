@@ -52,6 +52,7 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
         "smooth": Entry("rtseg.filters.smooth:TemporalSmooth"),
         "refine": Entry("rtseg.filters.refine:EdgeRefine"),
         "edges": Entry("rtseg.filters.edges:EdgeNetwork"),
+        "subject": Entry("rtseg.filters.subject:Subject"),
     },
     "analyzer": {
         "measure": Entry("rtseg.analyzers.measure:Measure"),

@@ -11,6 +11,7 @@ from rtseg.cards import Share, Task
 from rtseg.edge_options import EdgeOptions
 from rtseg.families import QUERY_OPTIONS
 from rtseg.store import clean_path
+from rtseg.subject import Who
 
 AnyPath: TypeAlias = Annotated[Path, AfterValidator(clean_path)]
 NonNegative: TypeAlias = Annotated[float, Field(ge=0)]
@@ -145,8 +146,9 @@ class ModelOptions(Section):
     seconds a frame.
 
     adaptive: whether frames that hardly differ from an earlier one take its mask. every: so many frames have the mask
-    of their first. focus: whether the network of a matte sees the part of the frame where the subject is. fused:
-    whether whole frames are made by one graph; None for where the network runs on a device and it can be. half: 16-bit floats, with TensorRT. device: which GPU, from 0.
+    of their first. focus: whether the network of a matte sees the part of the frame where the subject is. subject,
+    keep_held: of the filter "subject". fused: whether whole frames are made by one graph; None for where the network
+    runs on a device and it can be. half: 16-bit floats, with TensorRT. device: which GPU, from 0.
     cuda_graph: whether a GPU replays its kernels as one; not where a test shows it cannot. score: what a detector's box
     must score, in place of the card's. prompts: what a model that
     reads looks for, in place of what its card names. task, threshold, mask_threshold, overlap_mask_area_threshold: as
@@ -159,6 +161,8 @@ class ModelOptions(Section):
     adaptive: bool | None = None
     every: Positive | None = None
     focus: bool | None = None
+    subject: Who | None = None
+    keep_held: bool | None = None
     fused: bool | None = None
     timeout: Annotated[float, Field(gt=0)] | None = None
     half: bool | None = None
@@ -175,26 +179,6 @@ class ModelOptions(Section):
     def shares(self) -> dict[str, float | None]:
         """The thresholds of segments by name, None for those that nobody asked for."""
         return {name: getattr(self, name) for name in sorted(QUERY_OPTIONS)}
-
-
-class SmoothFilter(Section):
-    """Less flicker over time. follow: along the motion. tidy: a matte loses faint islands."""
-
-    type: Literal["smooth"] = "smooth"
-    follow: bool | None = None
-    tidy: bool | None = None
-
-
-class RefineFilter(Section):
-    """Mask edges pulled onto the edges of the picture."""
-
-    type: Literal["refine"] = "refine"
-
-
-class EdgesFilter(Section):
-    """A matte redrawn by the small network that its model's card names."""
-
-    type: Literal["edges"] = "edges"
 
 
 class MeasureAnalyzer(Section):

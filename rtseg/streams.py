@@ -78,7 +78,8 @@ class Networks:
 
     def stream(self, options: ModelOptions, *, rate: float | None = None) -> StreamEngine:
         """An engine for one more stream of that model; raises what models and engines raise, and Overloaded."""
-        own = dict.fromkeys(("adaptive", "focus", "fused", "task", *QUERY_OPTIONS))  # what differs between its streams
+        # What differs between its streams.
+        own = dict.fromkeys(("adaptive", "focus", "subject", "keep_held", "fused", "task", *QUERY_OPTIONS))
         network = options.model_copy(update=own)
         with self._lock:
             if network not in self._known:

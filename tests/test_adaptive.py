@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from rtseg import store
-from rtseg.adaptive import Adaptive
-from rtseg.build import build_source
-from rtseg.config import ModelOptions, VideoSource
+from rtseg.adaptive import Adaptive, Every
+from rtseg.build import build_pipeline, build_source
+from rtseg.config import ModelOptions, VideoSource, parse_config
 from rtseg.engines import build_segmenter
+from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8
 from rtseg.pipeline import Pipeline
+from rtseg.results import array_of
 from rtseg.types import Frame, Regions, Segmentation
 
 pytestmark = pytest.mark.usefixtures("either_loops")
@@ -157,3 +159,38 @@ def test_masks_are_those_of_every_frame_on_footage(clip: str, shared: Path) -> N
     assert skipped > 0.3 * len(overlaps)
     assert np.mean(overlaps) > 0.97
     assert min(overlaps) > 0.9
+
+
+def test_every_second_frame_has_the_result_of_the_one_before() -> None:
+    marker = Marker()
+    pipeline = Pipeline(marker, adaptive=Every(2))
+    outputs = []
+    for index in range(6):
+        marker.at = index
+        outputs.append(pipeline(Frame.from_rgb(picture(index)).placed(index=index, pts=index)))
+    assert [output.inferred for output in outputs] == [True, False] * 3
+    assert [output.segmentation.pts for output in outputs] == list(range(6))
+    for first, second in ((0, 1), (2, 3), (4, 5)):
+        assert array_of(outputs[first].segmentation) is array_of(outputs[second].segmentation)
+    assert array_of(outputs[1].segmentation) is not array_of(outputs[2].segmentation)
+
+
+def test_frames_that_a_live_source_dropped_count_too() -> None:
+    marker = Marker()
+    pipeline = Pipeline(marker, adaptive=Every(3))
+    frames = [Frame.from_rgb(picture()).placed(index=index, pts=index) for index in (0, 2, 4, 5, 7)]
+    assert [pipeline(frame).inferred for frame in frames] == [True, False, True, False, True]
+
+
+def test_a_reset_or_another_size_asks_the_network() -> None:
+    pipeline = Pipeline(Marker(), adaptive=Every(4))
+    frame = Frame.from_rgb(picture())
+    assert pipeline(frame).inferred
+    assert pipeline(frame.placed(index=1, epoch=1)).inferred
+    small = Frame.from_rgb(np.ascontiguousarray(picture()[:180, :320]))
+    assert pipeline(small.placed(index=2, epoch=1)).inferred
+
+
+def test_two_ways_of_sparing_the_network_are_refused() -> None:
+    with pytest.raises(ConfigError, match="every = 2 both choose"):
+        build_pipeline(parse_config({"model": {"adaptive": True, "every": 2}}))

@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
     {"types"},
     {"inference.gate", "places", "fetching", "sinks.files"},
     {"inference.engine", "inference.sessions", "inference.slots", "inference.providers", "inference.watchdog"}
-    | {"stats", "compositor", "cards", "datasets", "channel", "fused", "tables"},
+    | {"stats", "compositor", "cards", "datasets", "channel", "fused", "tables", "subject"},
     {"processor", "hub", "segments", "loading", "tokens", "families"},
     {"layout_files"},
     {"layouts"},
@@ -40,7 +40,9 @@ LAYERS: list[set[str]] = [
     {"runner"},
     {"registry", "edge_options"},
     {"sections"},
+    {"filter_sections"},
     {"config"},
+    {"outputs"},
     {"engines"},
     {"options", "build", "exact"},
     {"streams"},

@@ -297,3 +297,25 @@ def test_specks_in_a_frame_without_lines_move_none() -> None:
         same = before.line(line.place)
         assert same is not None
         assert line.at(10.0) == pytest.approx(same.at(10.0), abs=0.02)
+
+
+def test_lines_are_followed_through_frames_whose_mask_is_an_earlier_one() -> None:
+    """Every second frame with the mask before it: as exact, and as long in sight, as with a mask of its own."""
+    drive = Drive(seconds=6.0, rate=30, seed=3, markings=ROAD)
+    errors = {}
+    for step in (1, 2):
+        lanes, found = told(drive), []
+        for number, each in enumerate(render(drive)):
+            if number % step == 0:
+                mask = each.regions
+            lanes(each.frame, replace(mask, pts=each.frame.pts))
+            if number >= 30:
+                seen = lanes.scene.lanes
+                assert seen.line(-1) is not None
+                assert seen.line(1) is not None
+                assert seen.offset is not None
+                assert each.lanes.offset is not None
+                found.append(abs(seen.offset.value - each.lanes.offset.value))
+        errors[step] = float(np.mean(found))
+    assert errors[2] < errors[1] + 0.01
+    assert errors[2] < 0.05

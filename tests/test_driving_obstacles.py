@@ -22,6 +22,7 @@ pytest.importorskip("trackers", reason="rtseg[driving] is not installed")
 
 from benchmarks.obstacles import KINDS, run
 from rtseg.driving.obstacles import Obstacles
+from rtseg.driving.render import Drive, Vehicle, render
 from rtseg.driving.state import (
     Event,
     Fix,
@@ -348,3 +349,25 @@ def test_events_of_analyzers_before_are_not_told_again() -> None:
     frame, seen, _ = next(iter(world.frames(masks=True)))
     known = observe_event(Event("lane_departure", "warning", frame.pts, "on", 0.5, {}), frame.pts)
     assert [each for each in Obstacles().after(frame, seen, [known]) if each.kind == "event"] == []
+
+
+def test_what_is_on_the_road_goes_on_through_frames_whose_mask_is_an_earlier_one() -> None:
+    drive = Drive(seconds=4.0, rate=30, wander=0.0, speed=22.0, vehicles=(Vehicle(40.0, 0.0, 18.0),))
+    obstacles = Obstacles(fov=math.degrees(drive.fov), height=drive.height, pitch=math.degrees(drive.pitch))
+    distances, numbers = [], set()
+    for number, each in enumerate(render(drive)):
+        if number % 2 == 0:
+            mask = each.regions
+        scene = obstacles.read(each.frame, dataclasses.replace(mask, pts=each.frame.pts), Scene())
+        if number < 45:
+            continue
+        [found] = scene.obstacles
+        [true] = each.obstacles
+        assert found.seen
+        assert found.distance is not None
+        assert true.distance is not None
+        distances.append(found.distance.value / true.distance.value - 1)
+        numbers.add(found.id)
+    assert len(numbers) == 1
+    assert float(np.abs(distances).max()) < 0.05
+    assert float(np.ptp(distances[-30:])) < 0.02  # and none of it stands still for a frame

@@ -87,7 +87,9 @@ def add(client: httpx.Client, name: str = "door", **more: Any) -> dict[str, Any]
 def test_a_stream_is_added_looked_at_changed_and_removed(client: httpx.Client, folder: Path) -> None:
     made = add(client, sinks=["door.mp4"], scene={"background": "#00ff00"})
     assert made["scene"] == {
-        "background": "#00ff00", "overlay": None, "framing": None, "mirror": False, "frozen": False, "slate": False,
+        "background": "#00ff00", "overlay": None, "framing": None, "mirror": False,
+        "subject": "all",
+        "keep_held": False, "frozen": False, "slate": False,
     }  # fmt: skip
     until(lambda: client.get("/v1/streams/door").json()["frames_out"] > 5)
     changed = client.patch("/v1/streams/door", json={"scene": {"mirror": True}}).json()
@@ -184,14 +186,25 @@ def test_parts_of_scenes_do_not_undo_each_other(
     for thread in threads:
         thread.join()
     scene = client.get("/v1/streams/door").json()["scene"]
+    people = {"subject": "all", "keep_held": False}
     assert scene == {
         "background": "#123456",
         "overlay": None,
         "framing": None,
         "mirror": True,
+        **people,
         "frozen": True,
         "slate": True,
     }
+
+
+def test_whom_a_stream_shows_is_changed_and_told(client: httpx.Client) -> None:
+    add(client)
+    changed = client.patch("/v1/streams/door", json={"scene": {"subject": "0.25,0.5", "keep_held": True}})
+    assert (changed.json()["scene"]["subject"], changed.json()["scene"]["keep_held"]) == ("0.2500,0.5000", True)
+    turned = client.patch("/v1/streams/door", json={"scene": {"mirror": True}})
+    assert turned.json()["scene"]["subject"] == "0.7500,0.5000"
+    assert client.patch("/v1/streams/door", json={"scene": {"subject": "2,0"}}).status_code == 422
 
 
 def test_readiness_tells_of_a_stream_that_is_away(client: httpx.Client, server: Running) -> None:

@@ -139,10 +139,12 @@ def drive_config(source: str | os.PathLike[str], options: DriveOptions, *, gps: 
         providers=options.providers,
         threads=options.threads,
     )
+    model = base.model.model_copy(update={"every": options.every})
     parsed = parse_config(
         {"analyzers": list(analysis.tables), "effects": [{"type": HUD}] if hud else []}, origin="drive"
     )
-    return base.model_copy(update={"analyzers": parsed.analyzers, "effects": parsed.effects if hud else base.effects})
+    effects = parsed.effects if hud else base.effects
+    return base.model_copy(update={"model": model, "analyzers": parsed.analyzers, "effects": effects})
 
 
 def _job(

@@ -42,6 +42,12 @@ Analyzers = Annotated[
 Detector = Annotated[
     str | None, typer.Option(help="A second model, for the boxes of obstacles, such as yolox-nano.", metavar="NAME")
 ]
+Every = Annotated[
+    int,
+    typer.Option(
+        help="The network sees every so many frames; through the others things are followed.", metavar="NUMBER", min=1
+    ),
+]
 GpsOffset = Annotated[
     float | None,
     typer.Option(
@@ -66,6 +72,7 @@ def drive(
     fov: Fov = None,
     analyzers: Analyzers = None,
     detector: Detector = None,
+    every: Every = 2,
     gps: Annotated[
         str, typer.Option(help="GPX, NMEA or SRT; auto for one beside the file, or none.", metavar="FILE")
     ] = "auto",
@@ -105,6 +112,7 @@ def drive(
         fov=fov,
         analyzers=_analyzers(analyzers),
         detector=detector,
+        every=every,
         gps=gps,
         gps_offset=gps_offset,
         overlay=overlay,
@@ -152,6 +160,7 @@ def batch(
     fov: Fov = None,
     analyzers: Analyzers = None,
     detector: Detector = None,
+    every: Every = 2,
     gps_offset: GpsOffset = None,
     model: Model = None,
     background: Background = None,
@@ -193,6 +202,7 @@ def batch(
             fov=fov,
             analyzers=_analyzers(analyzers),
             detector=detector,
+            every=every,
             gps_offset=gps_offset,
             overlay=overlay,
             codec=codec,

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rtseg.cli.options import Background, Framing, Model, Overlay, Providers, Quiet, Threads, names_of
+from rtseg.cli.options import (
+    Background,
+    Framing,
+    KeepHeld,
+    Model,
+    Overlay,
+    Providers,
+    Quiet,
+    Subject,
+    Threads,
+    names_of,
+)
 
 if TYPE_CHECKING:
     from rtseg.live.fleet import Fleet
@@ -45,6 +56,8 @@ def stream(
     model: Model = None,
     framing: Framing = None,
     mirror: Mirror = False,
+    subject: Subject = None,
+    keep_held: KeepHeld = False,
     rate: Rate = None,
     lowest: Lowest = "half rate",
     loop: Annotated[bool, typer.Option("--loop", help="Begin a file anew at its end.")] = False,
@@ -58,7 +71,22 @@ def stream(
     if not to:
         raise ConfigError("nothing to send to: give --to rtmp://..., --to mjpeg:8090, --to camera or --to out.mp4")
     _run(
-        _options(source, to, background, overlay, model, framing, mirror, rate, lowest, providers, threads, loop=loop),
+        _options(
+            source,
+            to,
+            background,
+            overlay,
+            model,
+            framing,
+            mirror,
+            rate,
+            lowest,
+            providers,
+            threads,
+            loop=loop,
+            subject=subject,
+            keep_held=keep_held,
+        ),
         quiet=quiet,
     )
 
@@ -73,6 +101,8 @@ def webcam(
     model: Model = None,
     framing: Framing = None,
     mirror: Mirror = False,
+    subject: Subject = None,
+    keep_held: KeepHeld = False,
     rate: Rate = None,
     lowest: Lowest = "half rate",
     providers: Providers = None,
@@ -81,7 +111,21 @@ def webcam(
 ) -> None:
     """Blur what is behind you in every call: the first camera to a virtual camera, else to a window, else to a page."""
     outputs = to or [_usual_output()]
-    options = _options(camera, outputs, background, overlay, model, framing, mirror, rate, lowest, providers, threads)
+    options = _options(
+        camera,
+        outputs,
+        background,
+        overlay,
+        model,
+        framing,
+        mirror,
+        rate,
+        lowest,
+        providers,
+        threads,
+        subject=subject,
+        keep_held=keep_held,
+    )
     _run(options, note="" if to else _where(outputs[0]), quiet=quiet)
 
 
@@ -125,8 +169,11 @@ def _options(
     threads: int | None,
     *,
     loop: bool = False,
+    subject: str | None = None,
+    keep_held: bool = False,
 ) -> StreamOptions:
     from rtseg.live.options import parse_stream
+    from rtseg.subject import parse_who
 
     hidden = None if background == "none" else background
     usual = "road" if overlay is not None and hidden is None else "portrait"
@@ -135,6 +182,7 @@ def _options(
     if background is None and overlay is None:
         scene = {"background": "blur", **camera} if model in (None, "portrait") else None
     network: dict[str, Any] = {"name": model or usual, "threads": threads, "providers": names_of(providers)}
+    network |= {"subject": None if subject is None else parse_who(subject), "keep_held": keep_held or None}
     return parse_stream(
         {
             "source": source,

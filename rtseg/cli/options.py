@@ -30,6 +30,15 @@ Overlay: TypeAlias = Annotated[
 Model: TypeAlias = Annotated[
     str | None, typer.Option(help="A model of `rtseg models list`, a card, a folder or owner/name.", metavar="NAME")
 ]
+Subject: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Who is shown: all, largest, or the person at a place from 0,0 to 1,1.", metavar="all|largest|x,y"
+    ),
+]
+KeepHeld: TypeAlias = Annotated[
+    bool, typer.Option("--keep-held", help="Keep what the subject holds and moves; of a matte.")
+]
 Prompts: TypeAlias = Annotated[
     str | None,
     typer.Option(help="What a model that reads looks for, joined by commas: 'a cat, a dog'.", metavar="TEXTS"),
@@ -56,7 +65,7 @@ Window: TypeAlias = Annotated[
 ]
 Filters: TypeAlias = Annotated[
     str | None,
-    typer.Option(help="What improves masks: smooth, refine, both joined by a comma, or none.", metavar="NAMES"),
+    typer.Option(help="What improves masks: smooth, refine, subject, joined by commas, or none.", metavar="NAMES"),
 ]
 Framing: TypeAlias = Annotated[
     str | None,

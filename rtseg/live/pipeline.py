@@ -16,6 +16,7 @@ from rtseg.cards import Card
 from rtseg.errors import RtsegError
 from rtseg.live.ladder import Ladder, Rung
 from rtseg.live.scene import Scene, scene_effects, scene_framing
+from rtseg.live.shown import ShownSubject
 from rtseg.live.slate import slate
 from rtseg.ops.arrays import as_u8
 from rtseg.pipeline import Pipeline
@@ -62,6 +63,7 @@ class LivePipeline:
         self._effects = scene_effects(scene, self._network.card)
         self._framing = scene_framing(scene)
         self._lighter = _Lighter(open_network)
+        self._shown = ShownSubject()
         self._retired: list[Network] = []
         self.ladder = Ladder(lighter=self._network.card.lighter is not None) if ladder is None else ladder
         self.failure: str | None = None
@@ -146,6 +148,7 @@ class LivePipeline:
         if (self.ladder.rung >= Rung.ADAPTIVE) != (pipeline.adaptive is not None):
             pipeline.adaptive = Adaptive() if self.ladder.rung >= Rung.ADAPTIVE else None
         pipeline.effects = effects
+        self._shown(scene, pipeline)
         try:
             if self._failed_at is not None:
                 self._failed_at = None

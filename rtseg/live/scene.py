@@ -16,6 +16,7 @@ from rtseg.errors import ConfigError
 from rtseg.framing import Framing
 from rtseg.options import configure, parse_framing
 from rtseg.sections import Section
+from rtseg.subject import Who, turned
 from rtseg.types import Blur, Clear, Effect
 
 
@@ -24,15 +25,19 @@ class Scene(Section):
 
     background: as `rtseg run --background`: "blur", "blur:4", "#0b6623", a picture, a video; None shows the room.
     overlay: as `--overlay`: "all", "road" or names joined by commas. framing: as `--framing`: "body", "head",
-    "head:1.5"; None shows the whole picture. mirror: left and right exchanged, as people know themselves. frozen: the
-    last picture stands. slate: nobody is shown, only a plain card that says so. decontaminate, feather, light_wrap,
-    shadow: as of the effect `background`, where there is one.
+    "head:1.5"; None shows the whole picture. mirror: left and right exchanged, as people know themselves. subject: who
+    is shown, "all", "largest" or [x, y] of a person in the picture as it is shown, mirrored or not; None for what the
+    model's table says. keep_held: with what they hold. frozen: the last picture stands. slate: nobody is shown, only a
+    plain card that says so. decontaminate, feather, light_wrap, shadow: as of the effect `background`, where there is
+    one.
     """
 
     background: str | None = None
     overlay: str | None = None
     framing: str | None = None
     mirror: bool = False
+    subject: Who | None = None
+    keep_held: bool = False
     frozen: bool = False
     slate: bool = False
     decontaminate: bool = False
@@ -46,15 +51,21 @@ class Scene(Section):
         return self.background is not None
 
     def changed(self, values: Mapping[str, Any]) -> Scene:
-        """The scene with other values; ConfigError for a key or a value that there is not."""
+        """The scene with other values; ConfigError for a key or a value that there is not.
+
+        A place of the subject stays with its person where nothing but the mirror changes.
+        """
         try:
-            return Scene.model_validate({**self.model_dump(), **values})
+            scene = Scene.model_validate({**self.model_dump(), **values})
         except ValidationError as error:
             problem = error.errors()[0]
             key = ".".join(map(str, problem["loc"]))
             if problem["type"] == "extra_forbidden":
                 raise ConfigError(f"{key!r} is no part of a scene: use {', '.join(Scene.model_fields)}") from error
             raise ConfigError(f"{key} = {problem['input']!r}: {problem['msg'].lower()}") from error
+        if scene.mirror != self.mirror and "subject" not in values:
+            return scene.model_copy(update={"subject": turned(scene.subject)})
+        return scene
 
 
 def scene_effects(scene: Scene, card: Card) -> tuple[Effect, ...]:

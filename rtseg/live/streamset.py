@@ -227,10 +227,12 @@ def paced(
 
 
 def _scene_of(options: StreamOptions) -> Scene:
-    if options.scene is not None:
-        return options.scene
-    matte = is_matte(store.find_card(options.model_options.name))
-    return Scene(background="blur") if matte else Scene(overlay="all")
+    scene, model = options.scene, options.model_options
+    if scene is None:
+        scene = Scene(background="blur") if is_matte(store.find_card(model.name)) else Scene(overlay="all")
+    if scene.subject is None and model.subject is not None:  # so that another network goes on with the same person
+        scene = scene.model_copy(update={"subject": model.subject})
+    return scene.model_copy(update={"keep_held": True}) if model.keep_held else scene
 
 
 def sink_key(where: str | SinkOptions) -> str:

@@ -13,6 +13,7 @@ from rtseg.live.scene import Scene
 from rtseg.live.stream import LiveStream
 from rtseg.service.peers import Peers, Session, message
 from rtseg.service.refusals import Refusal, one_line
+from rtseg.subject import WORDS, in_words
 
 EVERY = 0.5
 """Seconds between two tellings of figures."""
@@ -38,6 +39,8 @@ class SceneWish(_Checked):
         str, Field(pattern=r"^((body|head)(:[1-4](\.\d{1,2})?)?)?$", description="body, head, head:1.5, or ''.")
     ] = ""
     mirror: bool = False
+    subject: Annotated[str, Field(pattern=WORDS, description="Who is shown: all, largest, or x,y from 0 to 1.")] = "all"
+    keep_held: Annotated[bool, Field(description="With what the subject holds.")] = False
     frozen: bool = False
     slate: bool = False
 
@@ -189,6 +192,7 @@ def described(stream: LiveStream) -> dict[str, Any]:
     background = scene["background"]
     scene["background"] = "none" if background is None else PICTURE if "/" in background else background
     scene["overlay"], scene["framing"] = scene["overlay"] or "", scene["framing"] or ""
+    scene["subject"] = in_words(stream.scene.subject)
     return scene
 
 

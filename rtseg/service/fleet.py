@@ -31,6 +31,7 @@ from rtseg.service.stream_schemas import (
     StreamRequest,
     Times,
 )
+from rtseg.subject import in_words
 
 T = TypeVar("T")
 _OPENING = 6
@@ -194,13 +195,14 @@ class Streams:
     def _answer(self, name: str, status: StreamStatus) -> StreamAnswer:
         options = self.fleet.options(name)
         scene = status.scene.model_dump()
+        shown = self.allowed.shown(scene["background"])
         return StreamAnswer(
             name=name,
             source=_shown_source(options),
             state=status.state,
             link=status.link,
             model=status.model,
-            scene=SceneAnswer(**{**scene, "background": self.allowed.shown(scene["background"])}),
+            scene=SceneAnswer(**{**scene, "background": shown, "subject": in_words(scene["subject"])}),
             rung=status.rung,
             fps=round(status.fps, 2),
             seconds=round(status.seconds, 3),

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from rtseg.live.options import Lowest
+from rtseg.subject import WORDS
 
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", examples=["door"])]
 Place: TypeAlias = Annotated[str, Field(min_length=1, max_length=2048)]
@@ -34,6 +35,8 @@ class SceneChange(_Checked):
         examples=["head"],
     )
     mirror: bool = Field(default=False, description="Left and right exchanged.")
+    subject: str = Field(default="all", pattern=WORDS, description="Who is shown: all, largest, or x,y from 0 to 1.")
+    keep_held: bool = Field(default=False, description="With what the subject holds.")
     frozen: bool = Field(default=False, description="The last picture stands.")
     slate: bool = Field(default=False, description="Nobody is shown, only a card.")
 
@@ -81,6 +84,8 @@ class SceneAnswer(BaseModel):
     overlay: str | None
     framing: str | None
     mirror: bool
+    subject: str
+    keep_held: bool
     frozen: bool
     slate: bool
 

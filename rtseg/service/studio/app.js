@@ -5,6 +5,7 @@ import { CameraTrouble, listCameras, openCamera } from "./camera.js";
 import { Figures } from "./figures.js";
 import { Recorder, fileName, save, snapshot } from "./keep.js";
 import { Link, ask, token } from "./link.js";
+import { People } from "./people.js";
 
 const $ = (id) => document.getElementById(id);
 const [stage, before, after, split] = [$("stage"), $("before"), $("after"), $("split")];
@@ -15,6 +16,10 @@ const figures = new Figures(document);
 const recorder = new Recorder();
 figures.follow(after);
 const backdrops = new Backdrops($("backdrops"), chooseBackdrop);
+const people = new People({ menu: $("subject"), held: $("held"), video: after }, (wish, words) => {
+  link.send({ type: "scene", ...wish });
+  note(words);
+});
 let camera = null; // the stream of the browser's camera
 let picture = null; // a Blob: the picture behind, if it is one
 let models = [];
@@ -36,7 +41,7 @@ function scene() {
 
 /** A picture is sent once the server knows this peer; until then the room is blurred. */
 function first() {
-  const wanted = scene();
+  const wanted = { ...scene(), ...people.wish };
   if (wanted.background === "picture") wanted.background = "blur:6";
   return { scene: wanted, model: $("model").value || null };
 }
@@ -186,6 +191,7 @@ link.addEventListener("stats", ({ detail }) => {
 });
 link.addEventListener("error", ({ detail }) => note(detail.error, true));
 link.addEventListener("scene", ({ detail }) => {
+  people.told(detail);
   for (const [key, id] of [["slate", "hide"], ["frozen", "freeze"]]) if (id) press(id, detail[key]);
 });
 
