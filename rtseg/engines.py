@@ -20,6 +20,7 @@ from rtseg.inference.selftest import open_tested
 from rtseg.pipeline import Pipeline
 from rtseg.segmenters import BoundEngine
 from rtseg.types import Segmenter
+from rtseg.views import Views
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ def build_segmenter(
     """
     if options.focus and (card.family != "regions" or len(card.names) > 1):
         raise ConfigError(f"focus follows one subject, and model {card.name!r} is no matte: use --model portrait")
+    if (options.views or 1) > 1:
+        _check_views(options, card)
     card = _scored(card, options.score)
     kind = registry.load("segmenter", card.family)
     check_asked(card, options.task, options.shares, live=True)
@@ -46,7 +49,19 @@ def build_segmenter(
     if card.text is not None:
         more = {"encode": _text_encoder(options, card)}
     segmenter: Segmenter = kind(card, build_engine(options, card) if engine is None else engine, **more)
+    if options.views == 2 or options.views == 4:
+        return Views(segmenter, number=options.views, size=card.input.size)
     return (Focus(segmenter, every=1) if alone else Focus(segmenter)) if options.focus else segmenter
+
+
+def _check_views(options: ModelOptions, card: Card) -> None:
+    if card.family != "regions" or len(card.names) > 1 or card.input.colour != "rgb" or card.input.fit != "stretch":
+        raise ConfigError(
+            f"views = {options.views} are of a matte whose network takes whole RGB pictures, and model {card.name!r} is "
+            "none: use --model portrait"
+        )
+    if options.focus:
+        raise ConfigError(f"views = {options.views} have a focus of their own: leave focus out")
 
 
 def build_detector(options: ModelOptions) -> Segmenter:

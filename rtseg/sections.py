@@ -146,12 +146,12 @@ class ModelOptions(Section):
     seconds a frame.
 
     adaptive: whether frames that hardly differ from an earlier one take its mask. every: so many frames have the mask
-    of their first. focus: whether the network of a matte sees the part of the frame where the subject is. subject,
-    keep_held: of the filter "subject". fused: whether whole frames are made by one graph; None for where the network
-    runs on a device and it can be. half: 16-bit floats, with TensorRT. device: which GPU, from 0.
-    cuda_graph: whether a GPU replays its kernels as one; not where a test shows it cannot. score: what a detector's box
-    must score, in place of the card's. prompts: what a model that
-    reads looks for, in place of what its card names. task, threshold, mask_threshold, overlap_mask_area_threshold: as
+    of their first. focus: whether the network of a matte sees the part of the frame where the subject is. views: 2 for
+    the whole frame and that part, averaged, 4 for both mirrored too. subject, keep_held: of the filter "subject".
+    fused: whether whole frames are made by one graph; None for where the network runs on a device and it can be. half:
+    16-bit floats, with TensorRT. device: which GPU, from 0. cuda_graph: whether a GPU replays its kernels as one; not
+    where a test shows it cannot. score: what a detector's box must score, in place of the card's. prompts: what a model
+    that reads looks for, in place of what its card names. task, threshold, mask_threshold, overlap_mask_area_threshold: as
     in `rtseg.segment`; which of them a model has, its family says (`rtseg.families`).
     """
 
@@ -161,6 +161,7 @@ class ModelOptions(Section):
     adaptive: bool | None = None
     every: Positive | None = None
     focus: bool | None = None
+    views: Literal[1, 2, 4] | None = None
     subject: Who | None = None
     keep_held: bool | None = None
     fused: bool | None = None

@@ -65,6 +65,10 @@ def open_scheduler(
     )
 
 
+_OWN = ("adaptive", "every", "focus", "views", "subject", "keep_held", "fused", "task")
+"""Options of a model that may differ between the streams around one network, beside those of queries."""
+
+
 class Networks:
     """Schedulers by what they run: streams of one `[model]` share a network. For any thread.
 
@@ -79,8 +83,7 @@ class Networks:
     def stream(self, options: ModelOptions, *, rate: float | None = None) -> StreamEngine:
         """An engine for one more stream of that model; raises what models and engines raise, and Overloaded."""
         # What differs between its streams.
-        own = dict.fromkeys(("adaptive", "focus", "subject", "keep_held", "fused", "task", *QUERY_OPTIONS))
-        network = options.model_copy(update=own)
+        network = options.model_copy(update=dict.fromkeys((*_OWN, *QUERY_OPTIONS)))
         with self._lock:
             if network not in self._known:
                 self._known[network] = open_scheduler(network, capacity=self._capacity)

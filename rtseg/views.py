@@ -1,0 +1,99 @@
+"""One network that looks at a frame several times, and the mean of what it sees."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import cv2
+import numpy as np
+
+from rtseg.errors import ConfigError
+from rtseg.ops.arrays import U8, as_u8
+from rtseg.ops.matte import finer_size
+from rtseg.ops.resize import enlarge
+from rtseg.parts import area, around, box_of, cut, placed, touches
+from rtseg.types import Box, Frame, Regions, Segmentation, Segmenter, Size
+
+Number: TypeAlias = Literal[2, 4]
+
+_GUARD = 0.07
+"""Of the subject's longer side: what must stay of the margin around it before the part moves."""
+_LARGE = 0.8
+"""Share of the frame from which a part shows hardly more than the whole."""
+_LOOSE = 1.6
+"""A part that has at most so many times the pixels of the one that fits best stays as it is."""
+
+
+class Views:
+    """A segmenter of one soft region that shows its network the whole frame and, larger, the part where the subject is.
+
+    Where both look, their masks are averaged: what the network says of a place by chance, it does not say again at
+    another size. Unlike with `rtseg.focus.Focus` the whole is looked at in every frame, so who enters is seen at once.
+    The part is chosen by the mask of the frame before, and stays while the subject is well inside; where the subject
+    fills the frame, there is none. number: 2 for these two, 4 for both seen mirrored too. size: of the network's
+    picture.
+
+    Gives `Regions` of the size that `rtseg.ops.matte.finer_size` names. Belongs to one stream; asks `segmenter`, which
+    must remember nothing, up to `number` times a frame. ConfigError where that gives more than one region.
+    """
+
+    def __init__(self, segmenter: Segmenter, *, number: Number, size: tuple[int, int]) -> None:
+        if len(segmenter.names) != 1:
+            raise ConfigError(
+                f"views are of one subject, and this model gives {', '.join(segmenter.names)}: leave them out, or use "
+                "--model portrait"
+            )
+        self.names = segmenter.names
+        self._segmenter, self._mirrored, self._network = segmenter, number == 4, size
+        self.reset()
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Where the network runs, best first."""
+        return getattr(self._segmenter, "providers", ("cpu",))
+
+    def reset(self) -> None:
+        """The next frame is looked at whole."""
+        self._segmenter.reset()
+        self.part: Box | None = None
+        self._size: Size | None = None
+
+    def empty(self, frame: Frame) -> Segmentation:
+        """What the segmenter calls empty."""
+        return self._segmenter.empty(frame)
+
+    def __call__(self, frame: Frame) -> Segmentation:
+        """The frame's region."""
+        if frame.size != self._size:
+            self.part, self._size = None, frame.size
+        detail = Size(*finer_size(self._network, frame.size))
+        mean = as_u8(enlarge(self._seen(frame), detail).copy())
+        if self.part is not None:
+            region, shown = placed(self._seen(cut(frame, self.part)), self.part, frame.size, detail)
+            cv2.addWeighted(mean[region], 0.5, shown, 0.5, 0.0, dst=mean[region])
+        self._choose(box_of(mean, (0, 0, *frame.size)), frame.size, detail)
+        return Regions(mean[np.newaxis], self.names, frame.pts, frame.size)
+
+    def _seen(self, frame: Frame) -> U8:
+        mask = self._mask(frame)
+        if not self._mirrored:
+            return mask
+        picture = np.ascontiguousarray(frame.resized(self._network)[:, ::-1])
+        return as_u8(cv2.addWeighted(mask, 0.5, cv2.flip(self._mask(frame.with_resized(picture)), 1), 0.5, 0.0))
+
+    def _mask(self, frame: Frame) -> U8:
+        result = self._segmenter(frame)
+        assert isinstance(result, Regions)
+        return as_u8(result.probabilities[0])
+
+    def _choose(self, box: Box | None, size: Size, detail: Size) -> None:
+        """The part for the next frame."""
+        part = self.part
+        if box is None:
+            self.part = None
+            return
+        best = around(box, size, self._network, detail, most=1.0)
+        assert best is not None
+        inside = part is not None and not touches(box, part, size, _GUARD)
+        if not (part is not None and inside and area(part) <= _LOOSE * area(best)):
+            self.part = best if area(best) <= _LARGE * size.width * size.height else None
