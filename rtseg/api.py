@@ -11,6 +11,7 @@ from rtseg.cards import Task
 from rtseg.config import Config
 from rtseg.options import configure
 from rtseg.pipeline import Pipeline
+from rtseg.sections import PresetName
 from rtseg.stats import Stats
 
 __all__ = ["load_pipeline", "run"]
@@ -35,6 +36,7 @@ def run(
     threads: int | None = None,
     adaptive: bool | None = None,
     focus: bool | None = None,
+    preset: PresetName | None = None,
     subject: str | Sequence[float] | None = None,
     keep_held: bool | None = None,
     fused: bool | None = None,
@@ -78,6 +80,7 @@ def run(
         threads=threads,
         adaptive=adaptive,
         focus=focus,
+        preset=preset,
         subject=subject,
         keep_held=keep_held,
         fused=fused,
@@ -105,6 +108,7 @@ def load_pipeline(
     threads: int | None = None,
     adaptive: bool | None = None,
     focus: bool | None = None,
+    preset: PresetName | None = None,
     subject: str | Sequence[float] | None = None,
     keep_held: bool | None = None,
     prompts: str | Sequence[str] | None = None,
@@ -130,6 +134,7 @@ def load_pipeline(
         threads=threads,
         adaptive=adaptive,
         focus=focus,
+        preset=preset,
         subject=subject,
         keep_held=keep_held,
         prompts=prompts,

@@ -19,6 +19,7 @@ import numpy as np
 
 from rtseg import registry, store
 from rtseg.adaptive import Adaptive, Every, Sparing
+from rtseg.auto_preset import Pace, auto_preset, pace_in, pace_of
 from rtseg.cards import Card
 from rtseg.config import (
     AnalyzerOptions,
@@ -68,6 +69,7 @@ from rtseg.fused_pipeline import FusedPipeline
 from rtseg.inference.engine import OrtEngine
 from rtseg.outputs import check_outputs, check_replaced, input_files, output_stems
 from rtseg.pipeline import Pipeline
+from rtseg.presets import edged, settle
 from rtseg.registry import Kind
 from rtseg.runner import Policy, run
 from rtseg.segmenters import BoundEngine
@@ -134,7 +136,8 @@ def build(
     Raises ConfigError, DependencyMissing, and what models, sources and sinks raise for files they cannot use;
     what was opened before the error is closed.
     """
-    if config.source is None:
+    wanted = config.source
+    if wanted is None:
         raise ConfigError("nothing to read: give an input, or a [source] table in the configuration file")
     if not config.sinks and not more_sinks:
         raise ConfigError("nothing to write: give an output (-o out.mp4), masks, records, or [[sinks]] in the file")
@@ -146,10 +149,11 @@ def build(
         reserved = _reserve(config)
         made: Pipeline | FusedPipeline | None = pipeline
         if made is None:
+            config = settled(config, card, pace=None if source is None else pace_in(source.info))
             plain = build_pipeline(config, card=card, pictures=pictures, engine=engine)
             made = build_fused(config.model, card, plain) if engine is None else plain
         if source is None:
-            source = build_source(config.source, on_device=takes_device_frames(made))
+            source = build_source(wanted, on_device=takes_device_frames(made))
         del reserved
         opened.callback(source.close)
         files = input_files(config, source)
@@ -179,11 +183,10 @@ def build_pipeline(
     None for 5, and for 0 where a mask of an earlier frame would be that of another picture, or show a room.
     """
     card = with_prompts(store.find_card(config.model.name) if card is None else card, config.model)
-    alone = isinstance(config.source, ImageSource | DicomSource | NiftiSource)  # neighbouring slices are no motion
-    filters = default_filters(card, alone=alone) if config.filters is None else config.filters
-    filters = with_subject(filters, config.model, card, matte=is_matte(card))
+    config, alone = settled(config, card), _is_alone(config.source)
+    filters = _filters(config, card)
     effects = (default_effects(card) if pictures else ()) if config.effects is None else config.effects
-    made = [build_effect(options, card) for options in effects]
+    made = [build_effect(options, card) for options in edged(effects, config.model.preset)]
     shares = config.model.threshold, config.model.mask_threshold
     cut = card.queries is None and shares != (None, None)  # queries decide by them themselves
     return Pipeline(
@@ -198,6 +201,32 @@ def build_pipeline(
         framing=None if config.framing is None else Framing(**config.framing.options(), glide=not alone),
         hold=(0 if alone or _is_live(config.source) else 5) if hold is None else hold,
     )
+
+
+def settled(config: Config, card: Card, *, pace: Pace | None = None) -> Config:
+    """The run with its preset's options (`rtseg.presets`), "auto" measured; pace: None for that of its source.
+
+    Raises ConfigError for a preset of a model that is no matte.
+    """
+
+    def filters() -> list[Filter]:
+        return [build_filter(options, config.model, card) for options in _filters(config, card)]
+
+    def chosen() -> str:
+        return auto_preset(config.model, card, filters, pace_of(config.source) if pace is None else pace)
+
+    model = settle(config.model, card, matte=is_matte(card), chosen=chosen)
+    return config.model_copy(update={"model": model})
+
+
+def _is_alone(source: SourceOptions | None) -> bool:
+    """Whether frames have nothing to do with each other: neighbouring slices are no motion either."""
+    return isinstance(source, ImageSource | DicomSource | NiftiSource)
+
+
+def _filters(config: Config, card: Card) -> Sequence[FilterOptions]:
+    filters = default_filters(card, alone=_is_alone(config.source)) if config.filters is None else config.filters
+    return with_subject(filters, config.model, card, matte=is_matte(card))
 
 
 def _sparing(options: ModelOptions) -> Sparing | None:

@@ -20,7 +20,7 @@ from rtseg.inference.selftest import open_tested
 from rtseg.pipeline import Pipeline
 from rtseg.segmenters import BoundEngine
 from rtseg.types import Segmenter
-from rtseg.views import Views
+from rtseg.views import Views, takes_views
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def build_segmenter(
 
 
 def _check_views(options: ModelOptions, card: Card) -> None:
-    if card.family != "regions" or len(card.names) > 1 or card.input.colour != "rgb" or card.input.fit != "stretch":
+    if not takes_views(card):
         raise ConfigError(
             f"views = {options.views} are of a matte whose network takes whole RGB pictures, and model {card.name!r} is "
             "none: use --model portrait"

@@ -11,13 +11,15 @@ from os import PathLike
 from typing import Literal, TypeAlias
 
 from rtseg import store
-from rtseg.build import build, build_pipeline
+from rtseg.auto_preset import pace_in
+from rtseg.build import build, build_pipeline, settled
 from rtseg.cards import Task
 from rtseg.channel import Channel, Closed
 from rtseg.config import Config
 from rtseg.engines import build_fused, with_prompts
 from rtseg.errors import ConfigError
 from rtseg.options import configure
+from rtseg.sections import PresetName
 from rtseg.types import Frame, Output, Source
 
 __all__ = ["astream", "stream"]
@@ -48,6 +50,7 @@ def stream(
     threads: int | None = None,
     adaptive: bool | None = None,
     focus: bool | None = None,
+    preset: PresetName | None = None,
     subject: str | Sequence[float] | None = None,
     keep_held: bool | None = None,
     fused: bool | None = None,
@@ -90,6 +93,7 @@ def stream(
         threads=threads,
         adaptive=adaptive,
         focus=focus,
+        preset=preset,
         subject=subject,
         keep_held=keep_held,
         fused=fused,
@@ -120,6 +124,7 @@ def astream(
     threads: int | None = None,
     adaptive: bool | None = None,
     focus: bool | None = None,
+    preset: PresetName | None = None,
     subject: str | Sequence[float] | None = None,
     keep_held: bool | None = None,
     fused: bool | None = None,
@@ -156,6 +161,7 @@ def astream(
         threads=threads,
         adaptive=adaptive,
         focus=focus,
+        preset=preset,
         subject=subject,
         keep_held=keep_held,
         fused=fused,
@@ -219,7 +225,8 @@ class _Run:
             return job.source, job.pipeline, policy
         try:
             card = with_prompts(store.find_card(self._config.model.name), self._config.model)
-            return self._given, build_fused(self._config.model, card, build_pipeline(self._config, card=card)), policy
+            configured = settled(self._config, card, pace=pace_in(self._given.info))
+            return self._given, build_fused(configured.model, card, build_pipeline(configured, card=card)), policy
         except BaseException:
             self._given.close()
             raise

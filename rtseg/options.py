@@ -43,7 +43,7 @@ from rtseg.config import (
     read_config,
 )
 from rtseg.errors import ConfigError
-from rtseg.sections import Window
+from rtseg.sections import PresetName, Window
 from rtseg.store import clean_path
 from rtseg.subject import parse_who
 
@@ -76,6 +76,7 @@ def configure(
     threads: int | None = None,
     adaptive: bool | None = None,
     focus: bool | None = None,
+    preset: PresetName | None = None,
     subject: str | Sequence[float] | None = None,
     keep_held: bool | None = None,
     fused: bool | None = None,
@@ -98,7 +99,8 @@ def configure(
     "CENTRE,WIDTH". measure: put counts and areas into the records. hardware: what decodes a video, "none", "auto" or a
     device such as "cuda". prompts: what a model that reads looks for, a list or joined by commas. task, threshold,
     mask_threshold, overlap_mask_area_threshold: as in `rtseg.segment`. subject: who is shown, "all", "largest", or the
-    person at x and y, "0.3,0.5" or two numbers from 0 to 1. keep_held: with what they hold. Where neither file nor
+    person at x and y, "0.3,0.5" or two numbers from 0 to 1. keep_held: with what they hold. preset: how good a matte is
+    to be (`rtseg.presets`). Where neither file nor
     options name a model it is "portrait", or "road" for an overlay without a background; where no effect is named and
     there is an output, portrait blurs the background and any other model gets an overlay of all it knows.
     """
@@ -120,6 +122,7 @@ def configure(
             threads=threads,
             adaptive=adaptive,
             focus=focus,
+            preset=preset,
             subject=None if subject is None else parse_who(subject),
             keep_held=keep_held,
             fused=fused,

@@ -17,6 +17,7 @@ AnyPath: TypeAlias = Annotated[Path, AfterValidator(clean_path)]
 NonNegative: TypeAlias = Annotated[float, Field(ge=0)]
 Positive: TypeAlias = Annotated[int, Field(gt=0)]
 Byte: TypeAlias = Annotated[int, Field(ge=0, le=255)]
+PresetName: TypeAlias = Literal["fast", "balanced", "studio", "auto"]
 Rgb: TypeAlias = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
@@ -162,6 +163,7 @@ class ModelOptions(Section):
     every: Positive | None = None
     focus: bool | None = None
     views: Literal[1, 2, 4] | None = None
+    preset: PresetName | None = None
     subject: Who | None = None
     keep_held: bool | None = None
     fused: bool | None = None

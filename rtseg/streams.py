@@ -65,7 +65,7 @@ def open_scheduler(
     )
 
 
-_OWN = ("adaptive", "every", "focus", "views", "subject", "keep_held", "fused", "task")
+_OWN = ("adaptive", "every", "focus", "views", "preset", "subject", "keep_held", "fused", "task")
 """Options of a model that may differ between the streams around one network, beside those of queries."""
 
 

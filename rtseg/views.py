@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import cv2
 import numpy as np
 
+from rtseg.cards import Card
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.ops.matte import finer_size
@@ -22,6 +23,13 @@ _LARGE = 0.8
 """Share of the frame from which a part shows hardly more than the whole."""
 _LOOSE = 1.6
 """A part that has at most so many times the pixels of the one that fits best stays as it is."""
+
+
+def takes_views(card: Card) -> bool:
+    """Whether the network is one for `Views`: of one soft region, without a memory, and of whole RGB pictures."""
+    return (
+        card.family == "regions" and len(card.names) == 1 and card.input.colour == "rgb" and card.input.fit == "stretch"
+    )
 
 
 class Views:

@@ -45,7 +45,20 @@ def test_a_section_has_the_options_of_its_constructor(kind: Kind, name: str) -> 
 
 
 def test_the_model_table_has_the_options_of_the_engine_that_users_set() -> None:
-    for_build = {"name", "adaptive", "every", "views", "focus", "subject", "keep_held", "fused", "score", "prompts", "task"}
+    for_build = {
+        "name",
+        "adaptive",
+        "every",
+        "views",
+        "focus",
+        "subject",
+        "keep_held",
+        "fused",
+        "score",
+        "prompts",
+        "task",
+    }
+    for_build |= {"preset"}
     ours = for_build | QUERY_OPTIONS
     options = set(ModelOptions.model_fields) - ours
     assert options <= set(inspect.signature(OrtEngine).parameters)

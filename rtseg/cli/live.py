@@ -15,6 +15,7 @@ from rtseg.cli.options import (
     KeepHeld,
     Model,
     Overlay,
+    Preset,
     Providers,
     Quiet,
     Subject,
@@ -56,6 +57,7 @@ def stream(
     model: Model = None,
     framing: Framing = None,
     mirror: Mirror = False,
+    preset: Preset = None,
     subject: Subject = None,
     keep_held: KeepHeld = False,
     rate: Rate = None,
@@ -84,6 +86,7 @@ def stream(
             providers,
             threads,
             loop=loop,
+            preset=preset,
             subject=subject,
             keep_held=keep_held,
         ),
@@ -101,6 +104,7 @@ def webcam(
     model: Model = None,
     framing: Framing = None,
     mirror: Mirror = False,
+    preset: Preset = "auto",
     subject: Subject = None,
     keep_held: KeepHeld = False,
     rate: Rate = None,
@@ -123,6 +127,7 @@ def webcam(
         lowest,
         providers,
         threads,
+        preset=preset,
         subject=subject,
         keep_held=keep_held,
     )
@@ -169,6 +174,7 @@ def _options(
     threads: int | None,
     *,
     loop: bool = False,
+    preset: str | None = None,
     subject: str | None = None,
     keep_held: bool = False,
 ) -> StreamOptions:
@@ -183,6 +189,7 @@ def _options(
         scene = {"background": "blur", **camera} if model in (None, "portrait") else None
     network: dict[str, Any] = {"name": model or usual, "threads": threads, "providers": names_of(providers)}
     network |= {"subject": None if subject is None else parse_who(subject), "keep_held": keep_held or None}
+    network["preset"] = preset
     return parse_stream(
         {
             "source": source,

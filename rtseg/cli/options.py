@@ -30,6 +30,10 @@ Overlay: TypeAlias = Annotated[
 Model: TypeAlias = Annotated[
     str | None, typer.Option(help="A model of `rtseg models list`, a card, a folder or owner/name.", metavar="NAME")
 ]
+Preset: TypeAlias = Annotated[
+    Literal["fast", "balanced", "studio", "auto"] | None,
+    typer.Option(help="How good a matte is to be: fast, balanced, studio, or auto for what this machine can do."),
+]
 Subject: TypeAlias = Annotated[
     str | None,
     typer.Option(

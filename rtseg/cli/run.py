@@ -21,6 +21,7 @@ from rtseg.cli.options import (
     Model,
     OverlapThreshold,
     Overlay,
+    Preset,
     Prompts,
     Providers,
     Quiet,
@@ -76,6 +77,7 @@ def run(
         bool | None,
         typer.Option(help="Show a matte's network the subject and not the frame around it; usually not."),
     ] = None,
+    preset: Preset = None,
     subject: Subject = None,
     keep_held: KeepHeld = False,
     fused: Annotated[
@@ -123,6 +125,7 @@ def run(
             threads=threads,
             adaptive=adaptive,
             focus=focus,
+            preset=preset,
             subject=subject,
             keep_held=keep_held or None,
             fused=fused,

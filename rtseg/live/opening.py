@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rtseg.config import FilterOptions
 from rtseg.live.ladder import Ladder
-from rtseg.live.networks import open_networks
+from rtseg.live.networks import open_networks, with_preset
 from rtseg.live.paced import Paced
 from rtseg.live.pipeline import LivePipeline
 from rtseg.live.scene import Scene
@@ -38,7 +38,7 @@ def open_stream(
     try:
         pipeline = LivePipeline(
             open_networks(networks, options, filters=filters, rate=rate),
-            Scene(background="blur") if scene is None else scene,
+            with_preset(Scene(background="blur") if scene is None else scene, options, filters),
             ladder=ladder,
         )
     except BaseException:

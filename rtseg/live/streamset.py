@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rtseg import store
+from rtseg.auto_preset import Pace
 from rtseg.build import build_sink, build_source, is_matte
-from rtseg.config import SinkOptions, VideoSink, parse_config
+from rtseg.config import SinkOptions, SourceOptions, VideoSink, parse_config
 from rtseg.errors import ConfigError, RtsegError
 from rtseg.live.ladder import Ladder
-from rtseg.live.networks import open_networks
+from rtseg.live.networks import live_pace, open_networks, with_preset
 from rtseg.live.options import StreamOptions, parse_stream
 from rtseg.live.paced import Paced
 from rtseg.live.pipeline import LivePipeline
@@ -156,7 +157,9 @@ class StreamSet:
     def _begin(self, options: StreamOptions) -> LiveStream:
         sinks = {where: sink_options(where) for where in options.sinks}
         scene = _scene_of(options)
-        networks = open_networks(self.networks, options.model_options, filters=options.filters, rate=options.rate)
+        networks = open_networks(
+            self.networks, options.model_options, filters=options.filters, rate=options.rate, pace=_pace_of(options)
+        )
         pipeline = LivePipeline(networks, scene)
         pipeline.ladder = Ladder(lowest=options.lowest_rung, lighter=pipeline.card.lighter is not None)
         try:
@@ -189,9 +192,7 @@ class StreamSet:
 
 def open_source(options: StreamOptions) -> Source:
     """The stream's source, live: a file is played at its pace. Raises what sources raise."""
-    wanted = options.source
-    table = configure(wanted).source if isinstance(wanted, str) else wanted
-    assert table is not None
+    table = _source_of(options)
     if "attempts" in type(table).model_fields:
         table = table.model_copy(update={"attempts": options.attempts})
     source = build_source(table)
@@ -199,6 +200,17 @@ def open_source(options: StreamOptions) -> Source:
         return source
     source.close()
     return Playback(lambda: build_source(table), loop=options.loop)
+
+
+def _source_of(options: StreamOptions) -> SourceOptions:
+    table = configure(options.source).source if isinstance(options.source, str) else options.source
+    assert table is not None
+    return table
+
+
+def _pace_of(options: StreamOptions) -> Pace | None:
+    """What the preset "auto" is chosen for."""
+    return live_pace(_source_of(options), options.rate) if options.model_options.preset == "auto" else None
 
 
 def sink_options(where: str | SinkOptions) -> SinkOptions:
@@ -232,7 +244,9 @@ def _scene_of(options: StreamOptions) -> Scene:
         scene = Scene(background="blur") if is_matte(store.find_card(model.name)) else Scene(overlay="all")
     if scene.subject is None and model.subject is not None:  # so that another network goes on with the same person
         scene = scene.model_copy(update={"subject": model.subject})
-    return scene.model_copy(update={"keep_held": True}) if model.keep_held else scene
+    if model.keep_held:
+        scene = scene.model_copy(update={"keep_held": True})
+    return with_preset(scene, model, options.filters, _pace_of(options))
 
 
 def sink_key(where: str | SinkOptions) -> str:

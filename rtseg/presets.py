@@ -1,0 +1,180 @@
+"""What a matte is worth: three sets of options, what each costs, and the best that a machine keeps up with."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from rtseg.cards import Card
+from rtseg.compositor import Compositor
+from rtseg.config import BackgroundEffect, EffectOptions
+from rtseg.effects.background import Background, parse_background
+from rtseg.errors import ConfigError
+from rtseg.ops.arrays import U8, as_u8
+from rtseg.ops.matte import finer_size
+from rtseg.sections import ModelOptions
+from rtseg.types import Clear, Filter, Frame, Regions, Segmentation, Segmenter, Size, Solid
+from rtseg.views import takes_views
+
+SHARE = 0.5
+"""Of a frame's time on one core: what a preset may take. The rest is for decoder, effects, encoder and the others."""
+PATIENCE = 0.4
+"""Seconds that measuring may take; what was begun is finished."""
+_TURNS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """views: how often the network looks at a frame (`rtseg.views`). decontaminate: of the background effect.
+
+    Filters are those that suit the model; what is said of views, focus or decontaminate goes before the preset.
+    """
+
+    views: Literal[1, 2, 4]
+    decontaminate: bool
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {"fast": Preset(1, False), "balanced": Preset(2, True), "studio": Preset(4, True)}
+)
+"""The least first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """CPU-ms: the network once; the filters on its masks; on the finer masks of several views; the edge's colours."""
+
+    network: float
+    filters: float
+    finer: float
+    edge: float
+
+    def of(self, preset: Preset) -> float:
+        """What masks and edges take of a frame; looking anew at a part costs as much as looking at the whole."""
+        filters = self.filters if preset.views == 1 else self.finer
+        return preset.views * self.network + filters + self.edge * preset.decontaminate
+
+
+def choose(costs: Mapping[str, float], rate: float | None) -> str:
+    """The last of the presets that takes no more than `SHARE` of a frame's time, else the first.
+
+    costs: CPU-ms a frame, the least first. rate: frames a second; None where nobody waits.
+    """
+    fast, *_ = costs
+    if rate is None:
+        return [*costs][-1]
+    return next((name for name in reversed([*costs]) if costs[name] <= SHARE * 1000.0 / rate), fast)
+
+
+def settle(model: ModelOptions, card: Card, *, matte: bool, chosen: Callable[[], str]) -> ModelOptions:
+    """The table with what its preset says of the network, and "auto" replaced; the same again for what it gives.
+
+    matte: whether the model is one. chosen: names the preset for "auto". Raises ConfigError for a preset of a model
+    that is no matte; "auto" is left out there.
+    """
+    if model.preset is None:
+        return model
+    if not matte:
+        if model.preset == "auto":
+            return model.model_copy(update={"preset": None})
+        raise ConfigError(
+            f"preset {model.preset!r} is for mattes, and model {card.name!r} is none: leave it out, or use --model "
+            "portrait"
+        )
+    name = chosen() if model.preset == "auto" else model.preset
+    changed: dict[str, Any] = {"preset": name}
+    if model.views is None and not model.focus and takes_views(card) and PRESETS[name].views > 1:
+        changed["views"] = PRESETS[name].views
+    return model.model_copy(update=changed)
+
+
+def edged(effects: Sequence[EffectOptions], preset: str | None) -> tuple[EffectOptions, ...]:
+    """The effects with what the preset says of backgrounds, where they say nothing themselves.
+
+    Not of transparent ones, which are put before another background elsewhere, nor of effects that are not there.
+    """
+    if preset is None or not PRESETS[preset].decontaminate:
+        return tuple(effects)
+    return tuple(_edged(effect) for effect in effects)
+
+
+def _edged(effect: EffectOptions) -> EffectOptions:
+    if not isinstance(effect, BackgroundEffect) or effect.decontaminate is not None:
+        return effect
+    if isinstance(parse_background(effect.paint), Clear):
+        return effect
+    return effect.model_copy(update={"decontaminate": True})
+
+
+def measure(
+    segmenter: Segmenter,
+    filters: Sequence[Filter],
+    network: tuple[int, int],
+    size: Size,
+    *,
+    clock: Callable[[], float] = time.thread_time,
+    wall: Callable[[], float] = time.monotonic,
+) -> Costs:
+    """Medians of a few drawn frames of that size, in less than half a second; filters are reset afterwards.
+
+    network: width and height of its picture. clock: seconds of CPU, of this thread. wall: seconds, for `PATIENCE`.
+    """
+    detail = finer_size(network, size)
+    spent: dict[str, list[float]] = {"network": [], "filters": [], "finer": [], "edge": [], "plain": []}
+    paints = {key: Background(_GREEN, decontaminate=key == "edge") for key in ("edge", "plain")}
+    compositor = Compositor()
+
+    def lap(key: str, began: float) -> float:
+        spent[key].append(clock() - began)
+        return clock()
+
+    # Filters remember, so the masks of one size come one after the other.
+    for key, smaller in (("filters", True), ("finer", False)):
+        started = wall()
+        for turn in range(_TURNS):
+            if turn > 1 and wall() - started > PATIENCE / 2:
+                break
+            frame, mask = _drawn(size, turn), _matte(network if smaller else detail, turn)
+            began = clock()
+            if smaller:
+                segmenter(frame)
+                began = lap("network", began)
+            found: Segmentation = Regions(mask[np.newaxis], segmenter.names, frame.pts, size)
+            for each in filters:
+                found = each(frame, found)
+            began = lap(key, began)
+            for name, paint in paints.items() if smaller else ():
+                compositor(frame, paint(frame, found, ()))
+                began = lap(name, began)
+        for each in filters:
+            each.reset()
+    # What is first pays for caches and buffers.
+    took = {key: 1e3 * statistics.median(times[1:]) for key, times in spent.items()}
+    return Costs(took["network"], took["filters"], took["finer"], max(0.0, took["edge"] - took["plain"]))
+
+
+_GREEN = Solid((0, 177, 64))
+
+
+def _drawn(size: Size, turn: int) -> Frame:
+    noise = np.random.default_rng(turn).integers(0, 256, (9, 16), dtype=np.uint8)
+    luma = as_u8(cv2.resize(noise, tuple(size), interpolation=cv2.INTER_CUBIC))
+    chroma = as_u8(cv2.resize(luma, ((size.width + 1) // 2, (size.height + 1) // 2), interpolation=cv2.INTER_AREA))
+    return Frame((luma, chroma, chroma), index=turn, pts=turn, time_base=Fraction(1, 30))
+
+
+def _matte(size: tuple[int, int], turn: int) -> U8:
+    """Head and shoulders, a little elsewhere each time."""
+    wide, tall = size
+    matte, middle = np.zeros((tall, wide), np.uint8), wide // 2 + turn
+    cv2.circle(matte, (middle, tall * 2 // 5), tall // 5, 255, -1, cv2.LINE_AA)
+    cv2.ellipse(matte, (middle, tall), (tall * 2 // 5, tall * 2 // 5), 0.0, 0.0, 360.0, 255, -1, cv2.LINE_AA)
+    return as_u8(cv2.GaussianBlur(matte, (0, 0), tall / 100.0))
