@@ -57,8 +57,8 @@ def build_segmenter(
 def _check_views(options: ModelOptions, card: Card) -> None:
     if not takes_views(card):
         raise ConfigError(
-            f"views = {options.views} are of a matte whose network takes whole RGB pictures, and model {card.name!r} is "
-            "none: use --model portrait"
+            f"views = {options.views} are of a matte whose network takes whole RGB pictures, and model "
+            f"{card.name!r} is none: use --model portrait"
         )
     if options.focus:
         raise ConfigError(f"views = {options.views} have a focus of their own: leave focus out")

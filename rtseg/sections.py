@@ -152,8 +152,8 @@ class ModelOptions(Section):
     fused: whether whole frames are made by one graph; None for where the network runs on a device and it can be. half:
     16-bit floats, with TensorRT. device: which GPU, from 0. cuda_graph: whether a GPU replays its kernels as one; not
     where a test shows it cannot. score: what a detector's box must score, in place of the card's. prompts: what a model
-    that reads looks for, in place of what its card names. task, threshold, mask_threshold, overlap_mask_area_threshold: as
-    in `rtseg.segment`; which of them a model has, its family says (`rtseg.families`).
+    that reads looks for, in place of what its card names. task, threshold, mask_threshold, overlap_mask_area_threshold:
+    as in `rtseg.segment`; which of them a model has, its family says (`rtseg.families`).
     """
 
     name: str = "portrait"

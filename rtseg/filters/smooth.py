@@ -9,14 +9,18 @@ import cv2
 import numpy as np
 
 from rtseg.ops import kernels
-from rtseg.ops.arrays import F32, U8, as_u8
-from rtseg.ops.flow import FLOW_SIZE, SAME, TRUST, Flow, pick, warp, warp_at
+from rtseg.ops.arrays import F32, U8, as_f32, as_u8
+from rtseg.ops.flow import FLOW_SIZE, OTHER, SAME, TRUST, Flow, pick, warp, warp_at
 from rtseg.ops.matte import drop_islands
 from rtseg.ops.resize import shrink
 from rtseg.types import Frame, Instances, Panoptic, Regions, Segmentation, Semantic
 
 _LOW, _HIGH = 48, 160
 """What a matte claims only below `_HIGH` is no subject, unless it joins one through pixels of at least `_LOW`."""
+
+_SLOW, _FAST = 1.0, 2.0
+"""Pixels of `FLOW_SIZE` a frame: up to the one the past counts, from the other not at all. Fast edges are blurred, and
+a flow of so few pixels is off by more than they are wide."""
 
 _NEIGHBOURS = np.ones((3, 3), np.uint8)
 
@@ -85,7 +89,7 @@ class TemporalSmooth:
                 target.reshape(-1)[edge] = _mix(mask.reshape(-1)[edge], history, pick(trust, edge, mask.shape))
 
     def _motion(self, luma: U8, before: U8) -> tuple[F32 | None, U8]:
-        """The flow, None for none, and the difference of luma that it leaves.
+        """The flow, None for none, and the difference of luma that it leaves; more than any where it is fast.
 
         DIS gives a little flow where nothing moves, which would make a still mask swim: where staying explains the
         picture as well, there is none.
@@ -96,7 +100,11 @@ class TemporalSmooth:
         flow = self._flow(luma, before)
         moved = as_u8(cv2.blur(cv2.absdiff(luma, warp(before, flow)), (3, 3)))
         flow.view(np.complex64)[as_u8(cv2.subtract(still, moved)) <= 1] = 0.0
-        return flow, as_u8(cv2.min(still, moved))
+        speed = as_f32(cv2.magnitude(flow[..., 0], flow[..., 1]))
+        np.maximum(speed, _SLOW, out=speed)
+        gain = OTHER / (_FAST - _SLOW)
+        too_fast = cv2.convertScaleAbs(speed, alpha=gain, beta=-gain * _SLOW)
+        return flow, as_u8(cv2.add(cv2.min(still, moved), too_fast))
 
 
 def _flow_luma(frame: Frame, regions: Regions) -> U8:

@@ -19,10 +19,10 @@ _ROW = 512  # cv2.remap takes rows and columns below 32768 only: points are laid
 
 _HISTORY = 0.8
 """Weight of the past where it surely shows the same: white noise in a still mask keeps a ninth of its variance."""
-SAME, _OTHER = 4, 16
+SAME, OTHER = 4, 16
 """Differences of luma, in levels, up to which a place shows the same thing as before, and from which another one."""
 _levels = np.arange(256, dtype=np.float64)
-TRUST: U8 = np.rint(255 * _HISTORY * np.clip((_OTHER - _levels) / (_OTHER - SAME), 0, 1)).astype(np.uint8)
+TRUST: U8 = np.rint(255 * _HISTORY * np.clip((OTHER - _levels) / (OTHER - SAME), 0, 1)).astype(np.uint8)
 """How far the past is trusted, 0..255, by how much the luma differs."""
 
 
