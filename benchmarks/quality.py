@@ -6,7 +6,7 @@
 
 Scenes and the networks' masks are made once and kept in `--folder`: about 65 MB a scene at 640x360, 4 times that at
 1280x720. Needs the footage and labels of RTSEG_SHARED. Networks are timed when their masks are made; what follows them
-is timed in every run, all methods in turn at each frame, in one thread.
+is timed in every run, all methods in turn at each frame, in one thread; presets of several views with their network.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ PAINTS: Mapping[str, Solid | Blur] = {"halo_green": Solid(GREEN), "halo_blur": B
 
 @dataclasses.dataclass
 class Judged:
-    """What was found of one method. spent: CPU-ms after the network, a frame each. stills: alpha and composite of one
-    frame of each scene, for the sheet."""  # fmt: skip
+    """What was found of one method. spent: CPU-ms after the network, a frame each; with it, and network_ms 0, where the
+    method asks it itself. stills: alpha and composite of one frame of each scene, for the sheet."""  # fmt: skip
 
     scores: dict[str, Scores] = dataclasses.field(default_factory=dict)
     spent: list[float] = dataclasses.field(default_factory=list)
@@ -63,7 +63,7 @@ def judge(shot: Shot, methods: Sequence[Method], masks: Mapping[str, kept.Masks]
         turn = index % len(methods)
         for each in [*methods[turn:], *methods[:turn]]:
             mine = masks[each.network]
-            fresh = alone(frame, mine.size)
+            fresh = alone(frame, None if each.looks else mine.size)
             regions = Regions(mine.masks[index][None], ("person",), frame.pts, frame.size)
             before = time.process_time()
             alpha = each(fresh, regions)
@@ -130,7 +130,7 @@ def _run(
         columns.append((shot.frames[index].rgb, truth))
         console.print(f"{scene.name} done", style="dim", markup=False, highlight=False)
     for each in methods:
-        found[each.name].network_ms = statistics.median(costs[each.network])
+        found[each.name].network_ms = 0.0 if each.looks else statistics.median(costs[each.network])
     if sheet:
         stills = {name: judged.stills for name, judged in found.items()}
         write_sheet(sheet, [scene.name for scene in chosen], columns, stills)

@@ -2,6 +2,7 @@
 
 bare                        our network's mask, enlarged bilinearly
 default                     with the filters that a run has
+fast, balanced, studio      presets, with their effect at the edge; those of several views ask the network themselves
 smooth, smooth+refine       with these filters; options as in smooth(follow=false)
 portrait-studio:default     another model of ours
 selfie-landscape            MediaPipe's graph: its network's mask, enlarged bilinearly; also selfie-general
@@ -16,21 +17,24 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import cv2
 import numpy as np
 
 from benchmarks.quality_scores import plain_composite
-from benchmarks.quality_store import TRUTH
+from benchmarks.quality_store import PATIENCE, TRUTH
 from rtseg import registry, store
-from rtseg.build import default_filters
+from rtseg.build import build_pipeline, default_filters
 from rtseg.compositor import Compositor
+from rtseg.config import Config, ModelOptions
 from rtseg.effects.background import Background
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import F32, U8, as_f32, as_u8
 from rtseg.ops.resize import enlarge
-from rtseg.types import Blur, Effect, Filter, Frame, Regions, Solid
+from rtseg.presets import PRESETS
+from rtseg.types import Blur, Effect, Filter, Frame, Regions, Segmentation, Segmenter, Solid
 
 PEERS = ("selfie-landscape", "selfie-general", "pphumanseg-lite")
 STANDARD = (
@@ -62,6 +66,11 @@ class Method(Protocol):
         """The name of the card whose masks it takes."""
         ...
 
+    @property
+    def looks(self) -> bool:
+        """Whether it asks the network itself: it is given a frame of which nothing is made yet, and no use of masks."""
+        ...
+
     def reset(self) -> None:
         """For another shot."""
         ...
@@ -85,8 +94,10 @@ class Rtseg:
         filters: Sequence[Filter],
         *,
         effect: Callable[[Solid | Blur], Effect] = Background,
+        segmenter: Segmenter | None = None,
     ) -> None:
-        self.name, self.network = name, network
+        self.name, self.network, self.looks = name, network, segmenter is not None
+        self._segmenter = segmenter
         self._effect = effect
         self._filters = tuple(filters)
         self._found: Regions | None = None
@@ -94,16 +105,17 @@ class Rtseg:
 
     def reset(self) -> None:
         """For another shot."""
+        if self._segmenter is not None:
+            self._segmenter.reset()
         for each in self._filters:
             each.reset()
 
     def __call__(self, frame: Frame, mask: Regions, /) -> U8:
         """The alpha, uint8 HxW of the frame's size."""
-        found = mask
+        found: Segmentation = mask if self._segmenter is None else self._segmenter(frame)
         for each in self._filters:
-            filtered = each(frame, found)
-            assert isinstance(filtered, Regions)
-            found = filtered
+            found = each(frame, found)
+        assert isinstance(found, Regions)
         self._found = found
         return enlarge(found.probabilities[0], frame.size)
 
@@ -117,7 +129,7 @@ class Peer:
     """A peer's mask enlarged bilinearly, and what its library does then; blended with a blur of the whole frame."""
 
     def __init__(self, name: str, network: str, *, smoothing: float = 0.0, cut: float | None = None) -> None:
-        self.name, self.network = name, network
+        self.name, self.network, self.looks = name, network, False
         self._smoothing, self._cut = smoothing, cut
         self.reset()
 
@@ -181,13 +193,29 @@ def method(name: str, *, model: str = "portrait") -> Method:
         return Peer(name, network, smoothing=_AFTER[after].smoothing, cut=_AFTER[after].cut)
     before, colon, rest = name.partition(":")
     network, filters = (before, rest) if colon else (model, name)
+    if filters in PRESETS:
+        return _preset(name, network, filters)
     return Rtseg(name, network, _filters(filters, network))
 
 
-def alone(frame: Frame, network: tuple[int, int]) -> Frame:
-    """The frame as filters get it: with what the network's input was made of, and nothing that another method made."""
+def _preset(name: str, network: str, preset: str) -> Method:
+    if network == TRUTH:
+        raise ConfigError(f"{name!r}: a preset asks its network, and {TRUTH!r} is none: name a model")
+    options = ModelOptions.model_validate({"name": network, "preset": preset, "threads": 1, "timeout": PATIENCE})
+    pipeline = build_pipeline(Config(model=options, effects=()))
+    effect = partial(Background, decontaminate=PRESETS[preset].decontaminate)
+    segmenter = None if PRESETS[preset].views == 1 else pipeline.segmenter
+    return Rtseg(name, network, pipeline.filters, effect=effect, segmenter=segmenter)
+
+
+def alone(frame: Frame, network: tuple[int, int] | None) -> Frame:
+    """The frame as filters get it: with what the network's input was made of, and nothing that another method made.
+
+    network: the input's size; None for one whose network is yet to be asked.
+    """
     fresh = replace(frame)
-    fresh.resized(network)
+    if network is not None:
+        fresh.resized(network)
     return fresh
 
 
@@ -198,7 +226,7 @@ FILTERS: dict[str, Callable[[str], Sequence[Filter]]] = {
         for each in default_filters(store.find_card("portrait" if network == TRUTH else network))
     ],
 }
-"""What names mean that are no filters: a network's name to filters. A preset is one more line."""
+"""What names mean that are no filters: a network's name to filters."""
 
 
 def _filters(text: str, network: str) -> Sequence[Filter]:

@@ -27,7 +27,8 @@ from rtseg.ops.arrays import U8
 from rtseg.ops.resize import resize
 from rtseg.types import Frame, Regions, Segmenter, Size
 
-_PATIENCE = 600.0
+PATIENCE = 600.0
+"""Seconds that a network may take on a machine that does much else."""
 
 TRUTH = "truth"
 """A network that is never wrong: its masks are the true alphas at the size of our portrait network's."""
@@ -61,7 +62,7 @@ class Networks:
 
     def __getitem__(self, name: str) -> Segmenter:
         if name not in self._built:
-            options = ModelOptions(name=name, threads=1, timeout=_PATIENCE)
+            options = ModelOptions(name=name, threads=1, timeout=PATIENCE)
             self._built[name] = build_segmenter(options, self._cards[name])
         return self._built[name]
 

@@ -153,7 +153,7 @@ class ModelOptions(Section):
     16-bit floats, with TensorRT. device: which GPU, from 0. cuda_graph: whether a GPU replays its kernels as one; not
     where a test shows it cannot. score: what a detector's box must score, in place of the card's. prompts: what a model
     that reads looks for, in place of what its card names. task, threshold, mask_threshold, overlap_mask_area_threshold:
-    as in `rtseg.segment`; which of them a model has, its family says (`rtseg.families`).
+    as in `rtseg.segment`; which of them a model has, its family says (`rtseg.families`). preset: of `rtseg.presets`.
     """
 
     name: str = "portrait"

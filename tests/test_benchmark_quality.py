@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,11 +16,13 @@ from benchmarks.quality_people import PEOPLE, Cutout, Person, cutout
 from benchmarks.quality_scenes import CHECKED, Character, Motion, Scene, Shot, composed, exposed, levels, render
 from benchmarks.quality_scores import GREEN, Scores, Tally, blurred_around, halo_band, plain_composite, true_composite
 from benchmarks.quality_store import TRUTH, Networks, masks
+from rtseg.api import load_pipeline
 from rtseg.datasets import DataSet
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8
 from rtseg.ops.resize import enlarge
-from rtseg.types import Frame, Regions, Size, Solid
+from rtseg.sources.sample import Sample
+from rtseg.types import Frame, Regions, Size, Solid, masks_of
 
 SIZE = Size(160, 92)
 
@@ -219,6 +222,35 @@ def test_a_method_is_its_name() -> None:
         method("smooth(speed=1)")
     with pytest.raises(ConfigError, match="use one of smoothing, sample"):
         method("selfie-landscape+blur")
+
+
+def test_presets_are_methods_and_those_of_several_views_ask_the_network_themselves() -> None:
+    frames = list(Sample(seconds=0.3, size=(320, 180), rate=10))
+    size = frames[0].size
+    unused = Regions(np.zeros((1, 8, 16), np.uint8), ("person",), 0, size)
+    alphas = {}
+    for name in ("balanced", "studio"):
+        each = method(name)
+        assert each.looks
+        alphas[name] = [each(replace(frame), unused) for frame in frames]
+        each.reset()
+        assert all(map(np.array_equal, alphas[name], (each(replace(frame), unused) for frame in frames)))
+        assert each.composite(frames[-1], alphas[name][-1], Solid(GREEN)).shape == (180, 320, 3)
+    assert not np.array_equal(alphas["balanced"][0], alphas["studio"][0])
+    pipeline = load_pipeline(preset="studio", threads=1)
+    last = [pipeline(replace(frame)).segmentation for frame in frames][-1]
+    assert np.array_equal(enlarge(masks_of(last)["person"], size), alphas["studio"][-1])
+
+
+def test_the_fast_preset_is_the_default_on_masks_that_are_kept() -> None:
+    frame = shot("still", "still", frames=1).frames[0]
+    mask = Regions(
+        np.asarray(cv2.resize(np.eye(9, dtype=np.uint8) * 255, (32, 18)), np.uint8)[None], ("person",), 0, SIZE
+    )
+    assert not method("fast").looks
+    assert np.array_equal(method("fast")(frame, mask), method("default")(frame, mask))
+    with pytest.raises(ConfigError, match="a preset asks its network"):
+        method("truth:balanced")
 
 
 def test_the_network_that_is_never_wrong_is_off_by_its_resolution_only() -> None:
