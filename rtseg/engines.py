@@ -170,16 +170,6 @@ def build_engine(options: ModelOptions, card: Card, *, batch: int = 1) -> OrtEng
     return open_tested(on_device, on_cpu, graphs=graphs, half=bool(options.half), auto=wanted == ("auto",))
 
 
-def build_refiner(options: ModelOptions, card: Card) -> OrtEngine:
-    """What redraws the model's matte, verified, on the CPU, where the frames' planes are; ConfigError without one."""
-    if card.refiner is None:
-        raise ConfigError(
-            f"model {card.name!r} has no network for its edges: use the filter refine, or --model portrait"
-        )
-    store.verify(card)
-    return OrtEngine(store.part(card, card.refiner.file), **_on_cpu(options.options()))
-
-
 def engine_settings(options: ModelOptions, path: Path) -> dict[str, Any]:
     """What `OrtEngine` is given for that graph: the options, and where TensorRT keeps what it builds."""
     settings = {key: value for key, value in options.options().items() if key in _ENGINE_OPTIONS}
