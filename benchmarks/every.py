@@ -2,8 +2,9 @@
 
     python -m benchmarks.every CLIP... [--drawn 4] [--model road] [--most 300]
 
-Frames between are given the last mask as it is ("kept"), the same moved along the optical flow ("moved"), or none, so
-that lines are only followed ("none"); the network sees every second to fourth. "adaptive" is what --adaptive does. Each
+Frames between are given the last mask as it is, from which analyzers see that lines are to be followed ("followed", what
+a drive does), a copy of it, which they measure again ("kept"), or the same moved along the optical flow ("moved"); the
+network sees every second to fourth. "adaptive" is what --adaptive does. Each
 way has a pipeline of its own, and all take a frame before the next one, so that CPU milliseconds (of the network,
 filters and lanes; medians, and means below) are of one run. Drawn drives leave their lane, and their truth is exact.
 """
@@ -33,7 +34,7 @@ from rtseg.pipeline import Pipeline
 from rtseg.sources.video import VideoFile
 from rtseg.types import Frame, Regions, Segmentation
 
-Between: TypeAlias = Literal["kept", "moved", "none"]
+Between: TypeAlias = Literal["followed", "kept", "moved"]
 BETWEEN: tuple[Between, ...] = get_args(Between)
 
 
@@ -48,13 +49,15 @@ class Every(Adaptive):
         """The last mask for this frame, None where the network's turn has come."""
         made, before = self._made, self._luma
         self._age += 1
+        self.kept = False
         if made is None or before is None or self._age >= self._step or not isinstance(made, Regions):
             return None
         match self._between:
+            case "followed":
+                self.kept = True
+                return with_(self._filtered or made, pts=frame.pts)
             case "kept":
-                return with_(made, pts=frame.pts)
-            case "none":
-                return with_(made, probabilities=np.zeros_like(made.probabilities), pts=frame.pts)
+                return with_(made, probabilities=made.probabilities.copy(), pts=frame.pts)
             case "moved":
                 return with_(made, probabilities=self._moved(frame, made, before), pts=frame.pts)
 

@@ -27,7 +27,6 @@ from rtseg.config import (
     CameraSource,
     Config,
     DicomSource,
-    EdgesFilter,
     EffectOptions,
     FilterOptions,
     HudEffect,
@@ -56,7 +55,6 @@ from rtseg.config import (
 from rtseg.engines import (
     build_detector,
     build_fused,
-    build_refiner,
     build_segmenter,
     takes_device_frames,
     with_prompts,
@@ -74,7 +72,7 @@ from rtseg.registry import Kind
 from rtseg.runner import Policy, run
 from rtseg.segmenters import BoundEngine
 from rtseg.stats import Stats
-from rtseg.types import Analyzer, Colour, Effect, Filter, Frame, Picture, Sink, Size, Source
+from rtseg.types import Analyzer, Colour, Effect, Frame, Picture, Sink, Size, Source
 
 if TYPE_CHECKING:
     from rtseg.inference.scheduler import StreamEngine
@@ -192,7 +190,7 @@ def build_pipeline(
     return Pipeline(
         build_segmenter(config.model, card, engine=engine, alone=alone),
         filters=[
-            *(build_filter(f, config.model, card) for f in filters),
+            *(_make("filter", f) for f in filters),
             *([Cut(threshold=shares[0], mask_threshold=shares[1])] if cut else ()),
         ],
         analyzers=[build_analyzer(a) for a in config.analyzers],
@@ -209,8 +207,8 @@ def settled(config: Config, card: Card, *, pace: Pace | None = None) -> Config:
     Raises ConfigError for a preset of a model that is no matte.
     """
 
-    def filters() -> list[Filter]:
-        return [build_filter(options, config.model, card) for options in _filters(config, card)]
+    def filters() -> list[Any]:
+        return [_make("filter", options) for options in _filters(config, card)]
 
     def chosen() -> str:
         return auto_preset(config.model, card, filters, pace_of(config.source) if pace is None else pace)
@@ -234,12 +232,6 @@ def _sparing(options: ModelOptions) -> Sparing | None:
     if options.adaptive and every > 1:
         raise ConfigError(f"adaptive and every = {every} both choose the network's frames: leave one out")
     return Adaptive() if options.adaptive else Every(every) if every > 1 else None
-
-
-def build_filter(options: FilterOptions, model: ModelOptions, card: Card) -> Filter:
-    """A filter; that of edges gets the network that the model's card names for them."""
-    edges = {"engine": build_refiner(model, card)} if isinstance(options, EdgesFilter) else {}
-    return _make("filter", options, **edges)  # type: ignore[no-any-return]
 
 
 def build_analyzer(options: AnalyzerOptions) -> Analyzer:

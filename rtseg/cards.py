@@ -172,19 +172,6 @@ class CardRecurrent(BaseModel):
     constants: dict[str, float] = {}
 
 
-class CardRefiner(BaseModel):
-    """A second, small graph that redraws this network's matte against the picture, for the filter "edges".
-
-    From uint8 `luma` 1x1x2Hx2W, `chroma` 1x2xHxW and `mask` 1x1xHxW, H and W those of the network's input, to the uint8
-    `alpha` 1x1x2Hx2W. recipe: SHA-256 of what it was trained by.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    file: GraphFile
-    sha256: Sha256
-    recipe: str = ""
-
-
 class Card(BaseModel):
     """Everything about a model but its weights.
 
@@ -196,7 +183,7 @@ class Card(BaseModel):
     or measured figures. external: file -> sha256 of weights that the graph keeps outside itself, beside it; usually
     none. queries: of the "queries" family, and of no other. text: of the "prompted" family, whose names are the prompts
     that it begins with. recurrent: of the family of that name. lighter: a model for the same that
-    costs less, which live streams use while the machine is too slow for this one. refiner: what redraws its matte.
+    costs less, which live streams use while the machine is too slow for this one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -222,7 +209,6 @@ class Card(BaseModel):
     text: CardText | None = None
     recurrent: CardRecurrent | None = None
     lighter: str | None = None
-    refiner: CardRefiner | None = None
     _folder: Path | None = PrivateAttr(default=None)
     _beside: Path | None = PrivateAttr(default=None)
 
@@ -250,8 +236,6 @@ class Card(BaseModel):
             if self.text.file is not None and self.text.sha256 is not None:
                 files[self.text.file] = self.text.sha256
             files |= self.text.tokenizer
-        if self.refiner is not None:
-            files[self.refiner.file] = self.refiner.sha256
         return files
 
     def address_of(self, file: str) -> str | None:
@@ -277,8 +261,6 @@ class Card(BaseModel):
         if strangers := sorted(set(self.urls) - set(self.files) - set(self.external)):
             raise ValueError(f"urls names {strangers}, which are no files of the model")
         regions = [region for output in self.outputs for region in output.regions]
-        if self.refiner is not None and (self.family != "regions" or len(self.names) > 1):
-            raise ValueError("a table [refiner] is for mattes: the family regions with one name")
         if (self.text is not None) != (self.family == "prompted"):
             raise ValueError('the family "prompted", and no other, has a table [text]')
         if (self.recurrent is not None) != (self.family == "recurrent"):

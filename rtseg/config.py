@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from rtseg.errors import ConfigError
-from rtseg.filter_sections import EdgesFilter, RefineFilter, SmoothFilter, SubjectFilter
+from rtseg.filter_sections import RefineFilter, SmoothFilter, SubjectFilter
 from rtseg.registry import BUILTIN, Kind, entries
 from rtseg.sections import (
     BackgroundEffect,
@@ -61,7 +61,6 @@ __all__ = [
     "CameraSource",
     "Config",
     "DicomSource",
-    "EdgesFilter",
     "EffectOptions",
     "FilterOptions",
     "FramingOptions",
@@ -142,7 +141,6 @@ SourceOptions: TypeAlias = Annotated[
 FilterOptions: TypeAlias = Annotated[
     Annotated[SmoothFilter, Tag("smooth")]
     | Annotated[RefineFilter, Tag("refine")]
-    | Annotated[EdgesFilter, Tag("edges")]
     | Annotated[SubjectFilter, Tag("subject")]
     | _Plugin,
     _tag("filter"),
@@ -264,7 +262,6 @@ _SECTIONS: dict[tuple[Kind, str], type[Section]] = {
     ("analyzer", "obstacles"): ObstaclesAnalyzer,
     ("filter", "smooth"): SmoothFilter,
     ("filter", "refine"): RefineFilter,
-    ("filter", "edges"): EdgesFilter,
     ("filter", "subject"): SubjectFilter,
     ("effect", "background"): BackgroundEffect,
     ("effect", "overlay"): OverlayEffect,

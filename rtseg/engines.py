@@ -170,16 +170,6 @@ def build_engine(options: ModelOptions, card: Card, *, batch: int = 1) -> OrtEng
     return open_tested(on_device, on_cpu, graphs=graphs, half=bool(options.half), auto=wanted == ("auto",))
 
 
-def build_refiner(options: ModelOptions, card: Card) -> OrtEngine:
-    """What redraws the model's matte, verified, on the CPU, where the frames' planes are; ConfigError without one."""
-    if card.refiner is None:
-        raise ConfigError(
-            f"model {card.name!r} has no network for its edges: use the filter refine, or --model portrait"
-        )
-    store.verify(card)
-    return OrtEngine(store.part(card, card.refiner.file), **_on_cpu(options.options()))
-
-
 def engine_settings(options: ModelOptions, path: Path) -> dict[str, Any]:
     """What `OrtEngine` is given for that graph: the options, and where TensorRT keeps what it builds."""
     settings = {key: value for key, value in options.options().items() if key in _ENGINE_OPTIONS}
@@ -193,16 +183,24 @@ def engine_settings(options: ModelOptions, path: Path) -> dict[str, Any]:
 def build_fused(options: ModelOptions, card: Card, plain: Pipeline) -> Pipeline | FusedPipeline:
     """The pipeline with its frames made by one graph each, where that is asked for or does good; else as it is.
 
-    Where nobody asked for it by name, it goes before `adaptive`, which would save less, but not before `focus`, which
-    makes better masks. Raises ConfigError where it is asked for together with one of them, or cannot be.
+    Where nobody asked for it by name, it goes before `adaptive`, which would save less, but not before `focus` and
+    `views`, which make better masks. Raises ConfigError where it is asked for together with one of them, or cannot be.
     """
     if options.fused and (options.adaptive or options.focus):
         raise ConfigError("--fused shows the network all of every frame, --adaptive and --focus less: leave one out")
+    several = (options.views or 1) > 1
+    if options.fused and several:
+        raise ConfigError(
+            f"--fused looks at a frame once, views = {options.views} more often: leave one, or the preset, out"
+        )
     device = getattr(plain.segmenter, "providers", ("cpu",))[0]
     if options.fused is False or (options.fused is None and device == "cpu"):
         return plain
     if options.focus:
         log.info("frames are not fused: a graph has no focus (leave it out for fused frames)")
+        return plain
+    if several:
+        log.info("frames are not fused: a graph looks once (leave views, or the preset, out for fused frames)")
         return plain
 
     def on_device(path: Path) -> OrtEngine:

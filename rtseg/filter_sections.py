@@ -25,12 +25,6 @@ class RefineFilter(Section):
     type: Literal["refine"] = "refine"
 
 
-class EdgesFilter(Section):
-    """A matte redrawn by the small network that its model's card names."""
-
-    type: Literal["edges"] = "edges"
-
-
 class SubjectFilter(Section):
     """Bystanders out. who: all, largest, or [x, y] of the person, 0..1. keep_held: what the subject holds stays."""
 
@@ -53,5 +47,5 @@ def with_subject(filters: Sequence[Any], model: ModelOptions, card: Card, *, mat
         raise ConfigError(f"a subject is a person, and model {card.name!r} finds none: use --model portrait")
     if at is not None:
         return (*filters[:at], filters[at].model_copy(update=said), *filters[at + 1 :])
-    at = next((i for i, each in enumerate(filters) if each.type in ("refine", "edges")), len(filters))
+    at = next((i for i, each in enumerate(filters) if each.type == "refine"), len(filters))
     return (*filters[:at], SubjectFilter.model_validate({"who": "all", **said}), *filters[at:])

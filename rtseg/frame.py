@@ -153,18 +153,11 @@ class Frame:
                 self._cache[key] = resize(self.planes[0], size)
         return self._cache[key]  # type: ignore[no-any-return]
 
-    def chroma(self, size: tuple[int, int]) -> tuple[U8, U8]:
-        """U and V at `size` (width, height), uint8; made once a size and kept."""
-        key = ("chroma", *size)
-        if key not in self._cache:
-            self._cache[key] = self._chroma(size)
-        return self._cache[key]  # type: ignore[no-any-return]
-
     def resized(self, size: tuple[int, int]) -> U8:
         """RGB uint8 at `size` (width, height), stretched, from planes resized first: what networks take."""
         key = ("rgb", *size)
         if key not in self._cache:
-            self._cache[key] = _read_only(merge_rgb(self.luma(size), *self.chroma(size), self.colour))
+            self._cache[key] = _read_only(merge_rgb(self.luma(size), *self._chroma(size), self.colour))
         return self._cache[key]  # type: ignore[no-any-return]
 
     def with_resized(self, rgb: U8) -> Frame:
@@ -175,7 +168,7 @@ class Frame:
 
     def resized_yuv(self, size: tuple[int, int], colour: Colour) -> U8:
         """Y, U and V in `colour` as uint8 HxWx3 at `size` (width, height): what networks take that know no RGB."""
-        small = (self.luma(size), *self.chroma(size))
+        small = (self.luma(size), *self._chroma(size))
         return as_u8(cv2.merge(convert(small, self.colour, colour)))
 
     def with_planes(self, planes: tuple[U8, U8, U8], *, alpha: U8 | None = None) -> Frame:

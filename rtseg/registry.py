@@ -51,7 +51,6 @@ BUILTIN: Mapping[Kind, Mapping[str, Entry]] = {
     "filter": {
         "smooth": Entry("rtseg.filters.smooth:TemporalSmooth"),
         "refine": Entry("rtseg.filters.refine:EdgeRefine"),
-        "edges": Entry("rtseg.filters.edges:EdgeNetwork"),
         "subject": Entry("rtseg.filters.subject:Subject"),
     },
     "analyzer": {

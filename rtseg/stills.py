@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from rtseg import store
-from rtseg.build import Job, build, build_filter
+from rtseg import registry
+from rtseg.build import Job, build
 from rtseg.config import Config, FilterOptions, ImageSource, ModelOptions
 from rtseg.loading import load_picture
 from rtseg.pipeline import Pipeline
@@ -77,7 +77,7 @@ class StillSegmenter:
     """`ImageSegmenter` as the segmenter of a run, with what `options` ask for; nothing is kept between frames."""
 
     def __init__(self, options: ModelOptions, filters: Sequence[FilterOptions] | None = None) -> None:
-        made = None if filters is None else [build_filter(f, options, store.find_card(options.name)) for f in filters]
+        made = None if filters is None else [registry.load("filter", f.type)(**f.options()) for f in filters]
         self._model = ImageSegmenter(options.name, providers=options.providers, threads=options.threads, filters=made)
         self._asked: dict[str, Any] = {"task": options.task, "prompts": options.prompts, **options.shares}
         self.names = options.prompts or self._model.card.names

@@ -21,7 +21,6 @@ GIVEN = {
     ("sink", "window"): {"on_key"},
     ("sink", "kafka"): {"producer"},
     ("source", "video"): {"on_device"},
-    ("filter", "edges"): {"engine"},
     **{("source", name): {"backoff", "changed"} for name in ("stream", "camera", "screen")},
 }
 CHOOSING = {("sink", "video"): {"clock"}, ("effect", "overlay"): {"preset"}}
@@ -45,21 +44,8 @@ def test_a_section_has_the_options_of_its_constructor(kind: Kind, name: str) -> 
 
 
 def test_the_model_table_has_the_options_of_the_engine_that_users_set() -> None:
-    for_build = {
-        "name",
-        "adaptive",
-        "every",
-        "views",
-        "focus",
-        "subject",
-        "keep_held",
-        "fused",
-        "score",
-        "prompts",
-        "task",
-    }
-    for_build |= {"preset"}
-    ours = for_build | QUERY_OPTIONS
+    seen = {"adaptive", "every", "focus", "views", "preset", "subject", "keep_held"}
+    ours = seen | {"name", "fused", "score", "prompts", "task"} | QUERY_OPTIONS
     options = set(ModelOptions.model_fields) - ours
     assert options <= set(inspect.signature(OrtEngine).parameters)
 

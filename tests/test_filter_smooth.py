@@ -102,7 +102,7 @@ def test_it_follows_what_moves() -> None:
         if index >= 6:
             errors["raw"].append(float(np.abs(wavering[edge].astype(int) - truth[edge]).mean()))
             errors["smoothed"].append(float(np.abs(smoothed[edge].astype(int) - truth[edge]).mean()))
-    assert np.mean(errors["smoothed"]) < 0.75 * np.mean(errors["raw"])
+    assert np.mean(errors["smoothed"]) < 0.85 * np.mean(errors["raw"])
 
 
 def test_what_moves_fast_is_as_the_network_has_it() -> None:

@@ -48,9 +48,9 @@ def reference(mask: U8, coarse: U8, fine: U8) -> U8:
     contrast = own / (weight + 0.001) - around
     unsure = (mask >= 6) & (mask <= 249)
     total = contrast**2 + 96.0**2
-    gain = np.where(unsure, 1.8 * 255 * contrast / total, 0)
-    steep = np.clip((mask - 127.5) * 1.8 + 127.5, 0, 255).astype(np.uint8)
-    offset = np.where(unsure, 1.8 * 255 * (96.0**2 * m - contrast * around) / total - 0.8 * 127.5, steep)
+    gain = np.where(unsure, 2 * 255 * contrast / total, 0)
+    steep = np.clip((mask - 127.5) * 2 + 127.5, 0, 255).astype(np.uint8)
+    offset = np.where(unsure, 2 * 255 * (96.0**2 * m - contrast * around) / total - 127.5, steep)
     size = fine.shape[::-1]
     alpha = cv2.resize(gain, size) * fine + cv2.resize(offset, size)
     return as_u8(np.rint(np.clip(alpha, 0, 255)).astype(np.uint8))
@@ -99,7 +99,7 @@ def test_where_the_picture_shows_nothing_the_mask_decides() -> None:
     flat = np.full((36, 64), 90, np.uint8)
     out = np.empty_like(flat)
     EdgeModel()(mask, flat, flat, out=out)
-    steep = np.clip((mask.astype(float) - 127.5) * 1.8 + 127.5, 0, 255)
+    steep = np.clip((mask.astype(float) - 127.5) * 2 + 127.5, 0, 255)
     # The means of the luma are rounded to float32, and F - B is taken of a thousandth less than all.
     assert np.abs(out - steep).max() <= 2
 

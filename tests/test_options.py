@@ -161,7 +161,7 @@ def test_filters_none_is_no_filter() -> None:
         ({"input": "in.mp4", "start": 2, "end": 2}, "end 2 s must be after start 2 s"),
         ({"codec": "h264"}, "codec 'h264' needs an output that is a video"),
         ({"overlay": ","}, "',' names nothing"),
-        ({"filters": "sharpen"}, "'sharpen' is unknown: use one of edges, refine, smooth, subject"),
+        ({"filters": "sharpen"}, "'sharpen' is unknown: use one of refine, smooth, subject"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(arguments: dict[str, object], message: str) -> None:

@@ -18,7 +18,7 @@ _RING = np.ones((3, 3), np.uint8)
 WINDOW = (7, 7)
 PRIOR = 96.0**2
 """k: where subject and surroundings differ by 96 levels, luma and mask weigh the same."""
-SLOPE = 1.8
+SLOPE = 2.0
 """Networks draw edges about twice as wide as they are, which lets a rim of the background through."""
 UNSURE = (6, 249)
 

@@ -250,7 +250,7 @@ def make_card(recipe: Recipe, path: Path, *, planes: bool, metrics: dict[str, fl
 def write_card(card: Card) -> str:
     """A card as the TOML that `read_card` reads."""
     values = card.model_dump(exclude_defaults=True)
-    kinds = ("input", "queries", "palette", "metrics", "external", "text", "recurrent", "refiner")
+    kinds = ("input", "queries", "palette", "metrics", "external", "text", "recurrent")
     tables = {key: values.pop(key) for key in kinds if key in values}
     outputs = values.pop("outputs")
     lines = [f"{key} = {_toml(value)}" for key, value in values.items()]

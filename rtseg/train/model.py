@@ -24,7 +24,6 @@ from rtseg.train.encoders import (
 from rtseg.train.graph import load_graph, read_model
 from rtseg.train.networks import SegmentationNetwork
 from rtseg.train.recipe import EncoderOptions, Recipe
-from rtseg.train.refiner import RefinerNetwork
 
 
 def build_network(recipe: Recipe) -> nn.Module:
@@ -58,8 +57,6 @@ def build_network(recipe: Recipe) -> nn.Module:
             )
         case "ensemble":
             network = EnsembleNetwork(options.members, [head.name for head in recipe.heads], shares=options.shares)
-        case "refiner":
-            network = _build_refiner(recipe)
         case "segformer":
             from rtseg.train.segformer import SegformerNetwork
 
@@ -69,23 +66,6 @@ def build_network(recipe: Recipe) -> nn.Module:
         case _:
             assert_never(options.architecture)
     return network
-
-
-def _build_refiner(recipe: Recipe) -> RefinerNetwork:
-    options = recipe.model
-    if options.start is None or len(recipe.heads) != 1 or len(recipe.regions) != 1 or len(options.widths) != 3:
-        raise ConfigError(
-            "architecture 'refiner' redraws one matte: give model.start, the graph that makes it, one head of one "
-            "region, and three model.widths"
-        )
-    width, height = _input_size(options.start)
-    if options.size != (2 * width, 2 * height):
-        raise ConfigError(
-            f"model.size is {options.size[0]}x{options.size[1]}, and a refiner's is twice its network's: use "
-            f"{2 * width}x{2 * height}"
-        )
-    head = recipe.heads[0].name
-    return RefinerNetwork(GraphNetwork(options.start, [head], size=(width, height)), head, options.widths)
 
 
 def build_encoder(options: EncoderOptions, size: tuple[int, int]) -> BlockEncoder | GraphEncoder | ShrunkEncoder:

@@ -58,7 +58,7 @@ class NetworkOptions(_Table):
     of zero-shot models, 2022).
     """
 
-    architecture: Literal["network", "onnx", "ensemble", "segformer", "refiner"] = "network"
+    architecture: Literal["network", "onnx", "ensemble", "segformer"] = "network"
     size: Size
     encoder: EncoderOptions = EncoderOptions()
     widths: tuple[Annotated[int, Field(ge=8, multiple_of=8)], ...] = (64, 32, 24, 16)

@@ -14,11 +14,9 @@ from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.train.checkpoints import average_weights
 from rtseg.train.export import Export, export
-from rtseg.train.export_refiner import export_refiner
 from rtseg.train.fit import fit, sizes_of, trained_recipe
 from rtseg.train.model import build_network
 from rtseg.train.recipe import Recipe, read_recipe
-from rtseg.train.refiner import RefinerNetwork
 from rtseg.train.samples import TrainingSamples
 from rtseg.train.sheet import grid, tint
 
@@ -80,10 +78,7 @@ def export_run(recipe: Recipe, run: Path, output: Path, *, planes: bool = False)
         log.warning(
             "%s was trained by an earlier state of this recipe (%s), which the card names", run, trained_by[:12]
         )
-    pictures = _pictures(recipe)
-    if isinstance(network, RefinerNetwork):
-        return export_refiner(recipe, network, output, pictures=pictures, trained_by=trained_by)
-    return export(recipe, network, output, pictures=pictures, planes=planes, trained_by=trained_by)
+    return export(recipe, network, output, pictures=_pictures(recipe), planes=planes, trained_by=trained_by)
 
 
 def blend(start: Mapping[str, Tensor], trained: Mapping[str, Tensor], *, keep: float) -> dict[str, Tensor]:
