@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from rtseg import store
@@ -107,7 +107,7 @@ class StreamSet:
                 if not isinstance(after.model, str):
                     raise ConfigError("a running stream takes a model's name, not a table: remove it and add it anew")
                 stream.swap(after.model)
-            if after.scene != before.scene:
+            if after.scene != before.scene or _said(after) != _said(before):
                 try:
                     stream.change(**_scene_of(after).model_dump())
                 except RtsegError:
@@ -206,6 +206,11 @@ def _source_of(options: StreamOptions) -> SourceOptions:
     table = configure(options.source).source if isinstance(options.source, str) else options.source
     assert table is not None
     return table
+
+
+def _said(options: StreamOptions) -> Set[str]:
+    """What of the scene goes before a preset, whatever its value."""
+    return frozenset() if options.scene is None else options.scene.model_fields_set
 
 
 def _pace_of(options: StreamOptions) -> Pace | None:
