@@ -26,6 +26,7 @@ from rtseg.config import (
 )
 from rtseg.engines import build_segmenter
 from rtseg.presets import PRESETS, SHARE, choose, measure
+from rtseg.runner import opencv_in_one_thread
 from rtseg.sections import ModelOptions
 from rtseg.types import Filter, Size, StreamInfo
 from rtseg.views import takes_views
@@ -107,8 +108,10 @@ def _chosen(
     if (device := getattr(segmenter, "providers", ("cpu",))[0]) != "cpu":
         log.info("preset %s: the network runs on %s, where whole frames may be fused", fast, device)
         return fast
-    costs = measure(segmenter, filters(), card.input.size, pace.size, clock=clock)
-    several = model.views is None and not model.focus and takes_views(card)
+    takes = takes_views(card)
+    with opencv_in_one_thread():  # as in the run; and a clock of this thread sees no others
+        costs = measure(segmenter, filters(), card.input.size, pace.size, several=takes, clock=clock)
+    several = model.views is None and not model.focus and takes
     expected = {
         name: costs.of(preset if several else replace(preset, views=model.views or 1))
         for name, preset in PRESETS.items()

@@ -19,16 +19,15 @@ from rtseg.config import BackgroundEffect, EffectOptions
 from rtseg.effects.background import Background, parse_background
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8, as_u8
-from rtseg.ops.matte import finer_size
 from rtseg.sections import ModelOptions
 from rtseg.types import Clear, Filter, Frame, Regions, Segmentation, Segmenter, Size, Solid
-from rtseg.views import takes_views
+from rtseg.views import Views, takes_views
 
 SHARE = 0.5
 """Of a frame's time on one core: what a preset may take. The rest is for decoder, effects, encoder and the others."""
 PATIENCE = 0.4
 """Seconds that measuring may take; what was begun is finished."""
-_TURNS = 7
+_TURNS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +49,17 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """CPU-ms: the network once; the filters on its masks; on the finer masks of several views; the edge's colours."""
+    """CPU-ms a frame. network: by views. filters: on masks of one view, finer: of several. edge: its own colours."""
 
-    network: float
+    network: Mapping[int, float]
     filters: float
     finer: float
     edge: float
 
     def of(self, preset: Preset) -> float:
-        """What masks and edges take of a frame; looking anew at a part costs as much as looking at the whole."""
+        """What masks and edges take of a frame."""
         filters = self.filters if preset.views == 1 else self.finer
-        return preset.views * self.network + filters + self.edge * preset.decontaminate
+        return self.network[preset.views] + filters + self.edge * preset.decontaminate
 
 
 def choose(costs: Mapping[str, float], rate: float | None) -> str:
@@ -120,61 +119,87 @@ def measure(
     network: tuple[int, int],
     size: Size,
     *,
+    several: bool = True,
     clock: Callable[[], float] = time.thread_time,
     wall: Callable[[], float] = time.monotonic,
 ) -> Costs:
-    """Medians of a few drawn frames of that size, in less than half a second; filters are reset afterwards.
+    """Medians over a few drawn frames of that size, in less than half a second; filters are reset afterwards.
 
-    network: width and height of its picture. clock: seconds of CPU, of this thread. wall: seconds, for `PATIENCE`.
+    network: width and height of its picture. several: whether it takes views; else all are one. clock: seconds of CPU,
+    of this thread. wall: seconds, for `PATIENCE`.
     """
-    detail = finer_size(network, size)
-    spent: dict[str, list[float]] = {"network": [], "filters": [], "finer": [], "edge": [], "plain": []}
-    paints = {key: Background(_GREEN, decontaminate=key == "edge") for key in ("edge", "plain")}
+    spent: dict[str | int, list[float]] = {}
+
+    def lap(key: str | int, began: float) -> None:
+        spent.setdefault(key, []).append(clock() - began)
+
+    drawn = _Drawn(segmenter, network)
+    looks: dict[int, Segmenter] = {1: drawn}
+    if several:
+        looks |= {2: Views(drawn, number=2, size=network), 4: Views(drawn, number=4, size=network)}
+    paints = {key: Background(_GREEN, decontaminate=key == "edge") for key in ("plain", "edge")}
     compositor = Compositor()
-
-    def lap(key: str, began: float) -> float:
-        spent[key].append(clock() - began)
-        return clock()
-
+    started = wall()
     # Filters remember, so the masks of one size come one after the other.
-    for key, smaller in (("filters", True), ("finer", False)):
-        started = wall()
+    for views, look in looks.items():
         for turn in range(_TURNS):
-            if turn > 1 and wall() - started > PATIENCE / 2:
+            if turn > 1 and wall() - started > PATIENCE:
                 break
-            frame, mask = _drawn(size, turn), _matte(network if smaller else detail, turn)
+            frame = _frame(size, turn)
             began = clock()
-            if smaller:
-                segmenter(frame)
-                began = lap("network", began)
-            found: Segmentation = Regions(mask[np.newaxis], segmenter.names, frame.pts, size)
+            found = look(frame)
+            lap(views, began)
+            if views == 4:
+                continue
+            began = clock()
             for each in filters:
                 found = each(frame, found)
-            began = lap(key, began)
-            for name, paint in paints.items() if smaller else ():
+            lap("filters" if views == 1 else "finer", began)
+            for name, paint in paints.items() if views == 1 else ():
+                began = clock()
                 compositor(frame, paint(frame, found, ()))
-                began = lap(name, began)
+                lap(name, began)
         for each in filters:
             each.reset()
-    # What is first pays for caches and buffers.
+    # What is first pays for caches and buffers, and sees no part of the frame yet.
     took = {key: 1e3 * statistics.median(times[1:]) for key, times in spent.items()}
-    return Costs(took["network"], took["filters"], took["finer"], max(0.0, took["edge"] - took["plain"]))
+    one = took[1]
+    edge = max(0.0, took["edge"] - took["plain"])
+    network_ms = {views: took.get(views, one) for views in (1, 2, 4)}
+    return Costs(network_ms, took["filters"], took.get("finer", took["filters"]), edge)
 
 
 _GREEN = Solid((0, 177, 64))
 
 
-def _drawn(size: Size, turn: int) -> Frame:
+class _Drawn:
+    """Asks the network, and gives head and shoulders in place of what it finds in drawn frames."""
+
+    def __init__(self, segmenter: Segmenter, network: tuple[int, int]) -> None:
+        self.names = segmenter.names
+        self._segmenter, self._mask = segmenter, _matte(network)
+
+    def __call__(self, frame: Frame) -> Segmentation:
+        self._segmenter(frame)
+        return Regions(self._mask[np.newaxis], self.names, frame.pts, frame.size)
+
+    def empty(self, frame: Frame) -> Segmentation:
+        return self._segmenter.empty(frame)
+
+    def reset(self) -> None:
+        self._segmenter.reset()
+
+
+def _frame(size: Size, turn: int) -> Frame:
     noise = np.random.default_rng(turn).integers(0, 256, (9, 16), dtype=np.uint8)
     luma = as_u8(cv2.resize(noise, tuple(size), interpolation=cv2.INTER_CUBIC))
     chroma = as_u8(cv2.resize(luma, ((size.width + 1) // 2, (size.height + 1) // 2), interpolation=cv2.INTER_AREA))
     return Frame((luma, chroma, chroma), index=turn, pts=turn, time_base=Fraction(1, 30))
 
 
-def _matte(size: tuple[int, int], turn: int) -> U8:
-    """Head and shoulders, a little elsewhere each time."""
+def _matte(size: tuple[int, int]) -> U8:
     wide, tall = size
-    matte, middle = np.zeros((tall, wide), np.uint8), wide // 2 + turn
-    cv2.circle(matte, (middle, tall * 2 // 5), tall // 5, 255, -1, cv2.LINE_AA)
-    cv2.ellipse(matte, (middle, tall), (tall * 2 // 5, tall * 2 // 5), 0.0, 0.0, 360.0, 255, -1, cv2.LINE_AA)
+    matte = np.zeros((tall, wide), np.uint8)
+    cv2.circle(matte, (wide // 2, tall * 2 // 5), tall // 5, 255, -1, cv2.LINE_AA)
+    cv2.ellipse(matte, (wide // 2, tall), (tall * 2 // 5, tall * 2 // 5), 0.0, 0.0, 360.0, 255, -1, cv2.LINE_AA)
     return as_u8(cv2.GaussianBlur(matte, (0, 0), tall / 100.0))

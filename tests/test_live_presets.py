@@ -82,7 +82,7 @@ def test_auto_is_chosen_for_the_pace_of_the_stream(streams: StreamSet, monkeypat
 
     def measure(_segmenter: object, _filters: object, _network: object, size: object, **_: object) -> Costs:
         sizes.append(size)
-        return Costs(4.0, 1.0, 2.0, 0.5)
+        return Costs({1: 4.0, 2: 8.0, 4: 16.0}, 1.0, 2.0, 0.5)
 
     monkeypatch.setattr(auto_preset, "measure", measure)
     live = streams.add(pattern("auto", rate=15.0))

@@ -28,6 +28,8 @@ from rtseg.types import Frame, Segmentation, Size, StreamInfo
 from rtseg.views import Views
 
 PORTRAIT = store.find_card("portrait")
+COSTS = Costs({1: 4.0, 2: 8.0, 4: 16.0}, 1.0, 2.0, 0.5)
+SLOW = Costs({1: 40.0, 2: 80.0, 4: 160.0}, 1.0, 2.0, 0.5)
 BLUR = BackgroundEffect(paint="blur")
 PATTERN = {"type": "synthetic", "graph": "testsrc2=size=96x64:rate=10", "frames": 2}
 
@@ -68,7 +70,7 @@ def test_the_best_is_chosen_where_nobody_waits() -> None:
 
 
 def test_a_presets_cost_is_a_network_a_view_its_filters_and_its_edge() -> None:
-    costs = Costs(network=2.0, filters=1.0, finer=3.0, edge=0.5)
+    costs = Costs(network={1: 2.0, 2: 4.0, 4: 8.0}, filters=1.0, finer=3.0, edge=0.5)
     assert {name: costs.of(preset) for name, preset in PRESETS.items()} == {
         "fast": 3.0,
         "balanced": 7.5,
@@ -223,19 +225,20 @@ def test_costs_are_the_medians_by_the_clock() -> None:
     clock = Ticking()
     slow = SlowFilter(clock)
     costs = measure(Slow(clock, 0.004), [slow], (32, 18), Size(128, 72), clock=clock)
-    assert costs.network == pytest.approx(4.0)
+    assert costs.network == pytest.approx({1: 4.0, 2: 8.0, 4: 16.0})
     assert costs.filters == pytest.approx(18.0)
     assert costs.finer == pytest.approx(36.0)
     assert costs.edge == 0.0
-    assert slow.resets == 2
+    assert slow.resets == 3
 
 
 def test_measuring_stops_where_it_takes_long() -> None:
     clock = Ticking()
-    hurried = iter([0.0, 0.3] * 10)
+    hurried = iter([0.0, 0.5])
     segmenter = Slow(clock, 0.004)
-    measure(segmenter, [], (32, 18), Size(128, 72), clock=clock, wall=lambda: next(hurried))
+    costs = measure(segmenter, [], (32, 18), Size(128, 72), several=False, clock=clock, wall=lambda: next(hurried))
     assert clock.now == pytest.approx(2 * 0.004)
+    assert costs.network == pytest.approx({1: 4.0, 2: 4.0, 4: 4.0})
 
 
 def test_measuring_real_parts_gives_a_cost_to_each() -> None:
@@ -253,7 +256,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Costs]:
 
 
 def test_auto_is_measured_once_for_a_model_and_a_pace(measured: list[Costs], caplog: pytest.LogCaptureFixture) -> None:
-    measured += [Costs(4.0, 1.0, 2.0, 0.5), Costs(40.0, 1.0, 2.0, 0.5)]
+    measured += [COSTS, SLOW]
     caplog.set_level(logging.INFO, "rtseg")
     for _ in range(2):
         assert settled(config("auto"), PORTRAIT, pace=Pace(Size(1280, 720), 30.0)).model.preset == "balanced"
@@ -266,7 +269,7 @@ def test_auto_is_measured_once_for_a_model_and_a_pace(measured: list[Costs], cap
 
 
 def test_auto_counts_the_views_that_there_will_be(measured: list[Costs]) -> None:
-    measured += [Costs(4.0, 1.0, 2.0, 0.5)] * 2
+    measured += [COSTS] * 2
     for options in ({"views": 1}, {"focus": True}):
         made = settled(config("auto", **options), PORTRAIT, pace=Pace(Size(1280, 720), 30.0)).model
         assert (made.preset, made.views) == ("studio", options.get("views"))
@@ -278,7 +281,7 @@ def test_auto_leaves_fused_frames_alone() -> None:
 
 
 def test_auto_of_pictures_is_the_best(measured: list[Costs]) -> None:
-    measured.append(Costs(4000.0, 1.0, 2.0, 0.5))
+    measured.append(Costs(dict.fromkeys((1, 2, 4), 4000.0), 1.0, 2.0, 0.5))
     pictures = config("auto").model_copy(update={"source": ImageSource.model_validate({"paths": ("a.png",)})})
     assert settled(pictures, PORTRAIT).model.preset == "studio"
 
