@@ -2,7 +2,7 @@
 
     python -m benchmarks.every CLIP... [--drawn 4] [--model road] [--most 300]
 
-Frames between are given the last mask as it is, from which analyzers see that lines are to be followed ("followed", what
+Frames between are given the last mask as it is, which tells analyzers to follow the lines ("followed", what
 a drive does), a copy of it, which they measure again ("kept"), or the same moved along the optical flow ("moved"); the
 network sees every second to fourth. "adaptive" is what --adaptive does. Each
 way has a pipeline of its own, and all take a frame before the next one, so that CPU milliseconds (of the network,

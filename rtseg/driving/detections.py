@@ -157,6 +157,8 @@ def _joined(
     """The boxes that no part of the mask stands behind, and what was found with the mask."""
     height, width = mask.shape
     step = (size[0] / width, size[1] / height)
+    if cv2.minMaxLoc(mask)[1] < 128:
+        return list(boxes), []
     count, labels, stats, _ = cv2.connectedComponentsWithStats((mask >= 128).view(np.uint8), connectivity=8)
     left = list(boxes)
     found: list[Detection] = []

@@ -17,7 +17,7 @@ from rtseg.ops.palette import RGB
 from rtseg.types import Layer, Size, Solid
 
 F64 = NDArray[np.float64]
-_SAMPLES = 28
+_MANY, _FEW = np.linspace(0.0, 1.0, 28), np.linspace(0.0, 1.0, 4)
 _NEAREST = 1.5
 _LINE_WIDTH = 0.15
 _PAINTED, _UNPAINTED = 3.0, 4.5
@@ -90,7 +90,8 @@ def horizon_layer(view: View, size: Size, rgb: RGB) -> Layer | None:
 
 def _distances(near: float, far: float) -> F64:
     """Evenly in 1/z, which is rows of the picture; fewer for a short piece."""
-    return 1.0 / np.linspace(1.0 / near, 1.0 / far, _SAMPLES if far - near > 2 * _PAINTED else 4)
+    steps = _MANY if far - near > 2 * _PAINTED else _FEW
+    return np.asarray(1.0 / (1.0 / near + (1.0 / far - 1.0 / near) * steps))
 
 
 def _along(line: LaneLine, z: F64) -> F64:

@@ -67,6 +67,7 @@ def _rgb_to_yuv(colour: Colour) -> NDArray[np.float64]:
     return matrix
 
 
+@lru_cache(maxsize=1024)
 def rgb_to_yuv(rgb: tuple[int, int, int], colour: Colour) -> tuple[int, int, int]:
     """One RGB colour (0..255 each) as the Y, U, V numbers of `colour`, rounded to the nearest."""
     y, u, v = np.clip(np.rint(_rgb_to_yuv(colour)[:3] @ np.array([*rgb, 1.0])), 0, 255)
