@@ -43,6 +43,7 @@ from rtseg.config import (
     read_config,
 )
 from rtseg.errors import ConfigError
+from rtseg.presets import check_preset
 from rtseg.sections import PresetName, Window
 from rtseg.store import clean_path
 from rtseg.subject import parse_who
@@ -122,7 +123,7 @@ def configure(
             threads=threads,
             adaptive=adaptive,
             focus=focus,
-            preset=preset,
+            preset=None if preset is None else check_preset(preset),
             subject=None if subject is None else parse_who(subject),
             keep_held=keep_held,
             fused=fused,

@@ -19,7 +19,7 @@ from rtseg.config import BackgroundEffect, EffectOptions
 from rtseg.effects.background import Background, parse_background
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8, as_u8
-from rtseg.sections import ModelOptions
+from rtseg.sections import ModelOptions, PresetName
 from rtseg.types import Clear, Filter, Frame, Regions, Segmentation, Segmenter, Size, Solid
 from rtseg.views import Views, takes_views
 
@@ -60,6 +60,15 @@ class Costs:
         """What masks and edges take of a frame."""
         filters = self.filters if preset.views == 1 else self.finer
         return self.network[preset.views] + filters + self.edge * preset.decontaminate
+
+
+def check_preset(name: str) -> PresetName:
+    """The name, if it is one; ConfigError where it is none."""
+    match name:
+        case "fast" | "balanced" | "studio" | "auto":
+            return name
+        case _:
+            raise ConfigError(f"preset {name!r} is none: use {', '.join(PRESETS)} or auto")
 
 
 def choose(costs: Mapping[str, float], rate: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from rtseg.gstreamer.look import Look, Wishes
 from rtseg.live.ladder import Rung
 from rtseg.ops.colour import rgb_to_yuv
 from rtseg.types import U8, Colour, Frame
+from rtseg.views import Views
 
 GREEN = Wishes(background="#00ff00", filters="none")
 BT601 = Colour("bt601")
@@ -44,6 +46,24 @@ def test_words_mean_what_they_mean_to_run(
     wishes: Wishes, background: str | None, overlay: str | None, model: str
 ) -> None:
     assert (wishes.scene.background, wishes.scene.overlay, wishes.run.model.name) == (background, overlay, model)
+
+
+def preset_of(look: Look) -> tuple[bool, bool]:
+    """Whether the network looks several times, and whether the edge is cleaned."""
+    pipeline = look._pipeline
+    return isinstance(pipeline._network.pipeline.segmenter, Views), pipeline.scene.decontaminate
+
+
+def test_a_preset_is_in_the_network_and_in_the_scene_and_changes_while_it_plays() -> None:
+    with closing(Look(replace(GREEN, preset="balanced"), live=False)) as look:
+        assert preset_of(look) == (True, True)
+        look.change(replace(GREEN, preset="fast"))
+        assert preset_of(look) == (False, False)
+        with pytest.raises(ConfigError, match="preset 'best' is none"):
+            look.change(replace(GREEN, preset="best"))
+        with pytest.raises(ConfigError, match="is for mattes, and model 'road' is none"):
+            look.change(Wishes(model="road", background="none", preset="studio"))
+        shown(look)
 
 
 def test_framing_is_a_part_of_the_scene() -> None:

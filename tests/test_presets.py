@@ -154,6 +154,11 @@ def test_the_default_of_python_and_of_files_is_no_preset() -> None:
         parse_config({"model": {"preset": "best"}})
 
 
+def test_a_word_that_is_no_preset_is_said_at_once() -> None:
+    with pytest.raises(ConfigError, match="preset 'best' is none: use fast, balanced, studio or auto"):
+        stream("nothing.mp4", preset="best")  # type: ignore[arg-type]
+
+
 def test_a_loop_over_a_source_of_ones_own_takes_a_preset() -> None:
     (first, _) = stream(Synthetic("testsrc2=size=96x64:rate=10", frames=2), preset="balanced", filters="none")
     assert first.segmentation.size == (96, 64)

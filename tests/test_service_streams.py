@@ -20,8 +20,10 @@ from test_service_fetch import serving, trap
 
 from rtseg.errors import Overloaded
 from rtseg.live.fleet import LocalFleet
-from rtseg.live.options import parse_stream
+from rtseg.live.options import StreamOptions, parse_stream
+from rtseg.live.stream import LiveStream
 from rtseg.live.streamset import StreamSet
+from rtseg.sections import ModelOptions
 from rtseg.service.allow import Allowed, list_backgrounds, parse_place
 from rtseg.service.fleet import Streams
 from rtseg.service.journal import public_text
@@ -106,6 +108,20 @@ def test_a_stream_is_added_looked_at_changed_and_removed(client: httpx.Client, f
         frames, right = frames + 1, bool(np.abs(got[1][8, 8].astype(int) - (0, 255, 0)).max() < 12)
     assert frames > 5
     assert right
+
+
+def test_a_stream_is_added_with_a_preset(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+    begin = StreamSet._begin
+
+    def watched(self: StreamSet, options: StreamOptions) -> LiveStream:
+        begun.append(options)
+        return begin(self, options)
+
+    monkeypatch.setattr(StreamSet, "_begin", watched)
+    assert add(client, preset="studio")["model"] == "portrait"
+    assert begun[0].model_options == ModelOptions(name="portrait", preset="studio")
+    refused(client.post("/v1/streams", json={"name": "hall", "source": PATTERN, "preset": "best"}), 422)
 
 
 def test_a_background_is_one_of_the_listed_files(client: httpx.Client, folder: Path) -> None:

@@ -12,10 +12,12 @@ from rtseg.build import build_pipeline
 from rtseg.config import Config
 from rtseg.errors import RtsegError
 from rtseg.live.ladder import Ladder, Rung
+from rtseg.live.networks import another, with_preset
 from rtseg.live.pipeline import LivePipeline, Network
 from rtseg.live.scene import Scene
 from rtseg.live.slate import slate
 from rtseg.options import configure
+from rtseg.presets import check_preset
 from rtseg.runner import opencv_in_one_thread
 from rtseg.types import U8, Colour, Frame
 
@@ -31,6 +33,7 @@ class Wishes:
     overlay: str = ""
     model: str = ""
     filters: str = ""
+    preset: str = ""
     providers: str = ""
     threads: int = 0
     adaptive: bool = False
@@ -60,6 +63,7 @@ class Wishes:
             background=self.scene.background,
             overlay=self.scene.overlay,
             filters=self.filters or None,
+            preset=check_preset(self.preset) if self.preset else None,
             providers=tuple(self.providers.split(",")) if self.providers else None,
             threads=self.threads or None,
         )
@@ -75,7 +79,7 @@ class Look:
         self._open = contextlib.ExitStack()
         self._epoch = self._index = 0
         self._shape: tuple[object, ...] | None = None
-        scene, lighter = wishes.scene, store.find_card(wishes.run.model.name).lighter is not None
+        scene, lighter = _scene(wishes), store.find_card(wishes.run.model.name).lighter is not None
         self.ladder = _Steps(wishes.adaptive, live=live, lighter=lighter)
         self._pipeline = LivePipeline(self._open_network, scene, ladder=self.ladder)
         self._open.callback(self._pipeline.close)
@@ -89,13 +93,14 @@ class Look:
     def change(self, wishes: Wishes) -> None:
         """From the next frame on. Raises RtsegError for what cannot be, and then all stays as it was."""
         with self._changing:
-            before, self._wishes = self._wishes, wishes
+            before, scene = self._wishes, _scene(wishes)
+            self._wishes = wishes
             try:
                 self.ladder.prefer(adaptive=wishes.adaptive)
                 if (wishes.run.model, wishes.filters) != (before.run.model, before.filters):
                     self._pipeline.swap(wishes.run.model.name)
-                if wishes.scene != before.scene:
-                    self._pipeline.change(wishes.scene)
+                if scene != _scene(before):
+                    self._pipeline.change(scene)
             except RtsegError:
                 self._wishes = before
                 self.ladder.prefer(adaptive=before.adaptive)
@@ -120,10 +125,14 @@ class Look:
 
     def _open_network(self, name: str | None) -> Network:
         run = self._wishes.run
-        model = run.model if name is None else run.model.model_copy(update={"name": name})
-        card = store.find_card(model.name)
-        config = Config(model=model, filters=run.filters, effects=())
+        card = store.find_card(run.model.name if name is None else name)
+        config = Config(model=another(run.model, card, name), filters=run.filters, effects=())
         return Network(card, build_pipeline(config, card=card, hold=0))
+
+
+def _scene(wishes: Wishes) -> Scene:
+    """The scene with what the preset says of its edge."""
+    return with_preset(wishes.scene, wishes.run.model, wishes.run.filters)
 
 
 class _Steps(Ladder):

@@ -18,6 +18,7 @@ from rtseg.live.scene import Scene
 from rtseg.live.stream import StreamStatus
 from rtseg.live.streamset import sink_key
 from rtseg.places import redact
+from rtseg.sections import ModelOptions
 from rtseg.service.allow import Allowed
 from rtseg.service.journal import Journal, public_name, public_text
 from rtseg.service.refusals import Refusal, busy, refusal_of
@@ -97,11 +98,12 @@ class Streams:
         sinks = tuple(self._new_sink(to) for to in wish.sinks)
         _once(sinks)
         scene = None if wish.scene is None else Scene(**self._parts(wish.scene))
+        model = self.allowed.model(wish.model)
         options = StreamOptions(
             name=wish.name,
             source=self.allowed.source(wish.source),
             loop=wish.loop,
-            model=self.allowed.model(wish.model),
+            model=model if wish.preset is None else ModelOptions(name=model, preset=wish.preset),
             scene=scene,
             sinks=sinks,
             rate=wish.rate,

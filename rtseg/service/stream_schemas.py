@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from rtseg.live.options import Lowest
+from rtseg.sections import PresetName
 from rtseg.subject import WORDS
 
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", examples=["door"])]
@@ -48,6 +49,7 @@ class StreamRequest(_Checked):
     source: Place = Field(description="An address, or a file's name, that the operator has allowed.")
     loop: bool = Field(default=False, description="A file begins anew at its end.")
     model: Annotated[str, Field(min_length=1, max_length=100)] = "portrait"
+    preset: PresetName | None = Field(default=None, description="How good a matte is to be; as fast without one.")
     scene: SceneChange | None = Field(default=None, description="Without one the background is blurred.")
     sinks: list[Place] = Field(default_factory=list, max_length=8, description="Where it goes.")
     rate: Fps | None = Field(default=None, description="The most frames a second that are looked at.")

@@ -67,6 +67,7 @@ class Rtseg(GstVideo.VideoFilter):  # type: ignore[misc]
     overlay = _wish(str, "overlay", "", "all, road, or names joined by commas")
     model = _wish(str, "model", "", "a model of `rtseg models list`, or a card")
     filters = _wish(str, "filters", "", "smooth, refine, both joined by a comma, or none")
+    preset = _wish(str, "preset", "", "how good a matte is to be: fast, balanced, studio, or auto")
     providers = _wish(str, "providers", "", "where networks run: auto, or names such as cuda,cpu")
     threads = _wish(int, "threads", 0, "threads of the network, 0 for the usual number", minimum=0, maximum=256)
     adaptive = _wish(bool, "adaptive", False, "keep or move masks where frames hardly differ")
