@@ -177,6 +177,11 @@ def test_fused_frames_are_looked_at_once(caplog: pytest.LogCaptureFixture) -> No
     assert "a graph looks once" in caplog.text
 
 
+def test_a_run_that_is_to_be_fused_and_has_a_preset_of_several_views_is_refused() -> None:
+    with pytest.raises(ConfigError, match="views = 4 more often"):
+        build(config("studio", fused=True, effects=[]), more_sinks=[_Nothing()])
+
+
 class _OnDevice(SquareSegmenter):
     providers = ("cuda", "cpu")
 
@@ -203,12 +208,13 @@ class Ticking:
 
 
 class Slow(SquareSegmenter):
-    def __init__(self, clock: Ticking, takes: float) -> None:
+    def __init__(self, clock: Ticking, takes: float, *, first: float = 0.0) -> None:
         super().__init__()
-        self._clock, self._takes = clock, takes
+        self._clock, self._takes, self._first = clock, takes, first
 
     def __call__(self, frame: Frame) -> Segmentation:
-        self._clock.now += self._takes
+        self._clock.now += self._takes + self._first
+        self._first = 0.0
         return super().__call__(frame)
 
 
@@ -244,6 +250,13 @@ def test_measuring_stops_where_it_takes_long() -> None:
     costs = measure(segmenter, [], (32, 18), Size(128, 72), several=False, clock=clock, wall=lambda: next(hurried))
     assert clock.now == pytest.approx(2 * 0.004)
     assert costs.network == pytest.approx({1: 4.0, 2: 4.0, 4: 4.0})
+
+
+def test_what_is_first_is_not_counted() -> None:
+    clock, hurried = Ticking(), iter([0.0, 0.5])
+    segmenter = Slow(clock, 0.004, first=1.0)
+    costs = measure(segmenter, [], (32, 18), Size(128, 72), several=False, clock=clock, wall=lambda: next(hurried))
+    assert costs.network[1] == pytest.approx(4.0)
 
 
 def test_measuring_real_parts_gives_a_cost_to_each() -> None:
