@@ -103,7 +103,7 @@ def test_a_fused_graph_cannot_choose_and_says_so() -> None:
 
 def test_a_live_stream_of_the_command_line_has_it_in_its_scene() -> None:
     plain = ("camera", ["window"], "blur", None, None, None, True, None, "full", None, None)
-    options = _options(*plain, subject="0.2,0.5")  # type: ignore[arg-type]
+    options = _options(*plain, subject="0.2,0.5")
     assert _scene_of(options).subject == (0.2, 0.5)
     assert not _scene_of(options).keep_held
 
