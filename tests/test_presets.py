@@ -134,7 +134,7 @@ def test_the_fast_preset_is_what_a_run_does_without_one(preset: str | None) -> N
 
 @pytest.mark.parametrize("preset", ["balanced", "studio"])
 def test_better_presets_look_more_often_and_clean_the_edge(preset: str) -> None:
-    job = build(config(preset), more_sinks=[_Nothing()])
+    job = build(config(preset, effects=[{"type": "background", "paint": "green"}]), more_sinks=[_Nothing()])
     pipeline = job.pipeline
     job.close()
     assert isinstance(pipeline, Pipeline)

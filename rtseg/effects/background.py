@@ -59,7 +59,8 @@ class Background:
     regions of a `Regions` result, and the class "person" of the others. Raises ConfigError at the first frame
     for a name that the model does not have.
 
-    decontaminate, feather, light_wrap, light_wrap_width, shadow: as in `rtseg.effects.edges.Edges`.
+    decontaminate, feather, light_wrap, light_wrap_width, shadow: as in `rtseg.effects.edges.Edges`. Before a blur nothing
+    is decontaminated: behind the edge are the room's own colours, and a blur is made of what lies below it.
     """
 
     def __init__(
@@ -74,7 +75,9 @@ class Background:
         shadow: float = 0.0,
     ):
         self._paint = paint
-        self._edges = Edges(decontaminate, feather, light_wrap, light_wrap_width, shadow)
+        self._edges = Edges(
+            decontaminate and not isinstance(paint, Blur), feather, light_wrap, light_wrap_width, shadow
+        )
         self._edges.suit(paint)
         self._edging = Edging(self._edges) if self._edges != Edges(light_wrap_width=light_wrap_width) else None
         self._regions = None if regions is None else tuple(regions)

@@ -16,6 +16,8 @@ _FASTEST = 16
 """Compiled loops enlarge by up to that at no cost, and by more slowly: some more taps cost less, up to this sigma."""
 _WIDEST_SIGMA = 8.0
 
+_MARGIN = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+
 
 def blur_covered(
     planes: tuple[U8, U8, U8], weight: U8, sigma: float, *, shape: tuple[int, ...] | None = None
@@ -56,8 +58,8 @@ def reduction(sigma: float) -> tuple[int, float, int]:
 
 def covered(weight: U8, size: tuple[int, int]) -> F32:
     """The weight, uint8 of any size, of each reduced pixel, float32: of those that are wholly covered, and a trace."""
-    # A reduced pixel that the person touches is person in part: it is left out, and so are its neighbours.
-    inner = cv2.erode(resize(weight, size), np.ones((3, 3), np.uint8))
+    # A reduced pixel that the person touches is person in part, and left out; masks are tight by a pixel of theirs.
+    inner = resize(as_u8(cv2.erode(weight, _MARGIN)), size)
     # A trace of weight everywhere keeps the division defined, and gives a picture without background a blur at all.
     return as_f32(cv2.subtract(inner, np.full(1, 239.0)).astype(np.float32) + np.float32(1e-6))
 

@@ -266,8 +266,11 @@ class GraphBuilder:
         size = (-(-width // scale), -(-height // scale))
         if taps // 2 >= min(size):
             raise ModelRejected(f"a blur of sigma {sigma:.0f} is too strong for a picture of {width}x{height}")
-        least = self.like(self.like(self.resize(weight, size), "Neg"), "MaxPool", kernel_shape=[3, 3], pads=[1] * 4)
-        inner = self.like(self.like(least, "Neg"), "Sub", self.number(239))
+        without = self.like(weight, "Neg")
+        sides = self.like(without, "MaxPool", kernel_shape=[1, 3], pads=[0, 1, 0, 1])
+        ends = self.like(without, "MaxPool", kernel_shape=[3, 1], pads=[1, 0, 1, 0])
+        tight = self.like(self.like(sides, "Max", ends.name), "Neg")  # as `_MARGIN` of `rtseg.ops.blur`
+        inner = self.like(self.resize(tight, size), "Sub", self.number(239))
         w = self.like(self.like(inner, "Max", self.number(0)), "Add", self.number(1e-6))
         total = self._gaussian(w, small_sigma, taps)
         found = []
