@@ -59,8 +59,8 @@ class Background:
     regions of a `Regions` result, and the class "person" of the others. Raises ConfigError at the first frame
     for a name that the model does not have.
 
-    decontaminate, feather, light_wrap, light_wrap_width, shadow: as in `rtseg.effects.edges.Edges`. Before a blur nothing
-    is decontaminated: behind the edge are the room's own colours, and a blur is made of what lies below it.
+    decontaminate, feather, light_wrap, light_wrap_width, shadow: as in `rtseg.effects.edges.Edges`. Before a blur
+    nothing is decontaminated: behind the edge are the room's own colours, and a blur is made of what lies below it.
     """
 
     def __init__(
