@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rtseg.errors import ConfigError
 from rtseg.ops.matte import finer_size
-from rtseg.parts import area, around, box_of, cut, placed, touches, union
+from rtseg.parts import area, around, box_of, cut, one_subject, placed, touches, union
 from rtseg.types import Box, Frame, Regions, Segmentation, Segmenter, Size
 
 _GUARD = 0.07
@@ -36,12 +35,7 @@ class Focus:
     """
 
     def __init__(self, segmenter: Segmenter, *, every: int = 30) -> None:
-        if len(segmenter.names) != 1:
-            raise ConfigError(
-                f"focus follows one subject, and this model gives {', '.join(segmenter.names)}: leave it out, or use "
-                "--model portrait"
-            )
-        self.names = segmenter.names
+        self.names = one_subject(segmenter, "focus")
         self._segmenter, self.every = segmenter, every
         self.reset()
 

@@ -9,10 +9,11 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
+from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.ops.boxes import large_areas
 from rtseg.ops.resize import halve
-from rtseg.types import Box, Frame, Size
+from rtseg.types import Box, Frame, Segmenter, Size
 
 Region: TypeAlias = tuple[slice, slice]
 
@@ -22,6 +23,16 @@ _MARGIN = 0.2
 """Of the subject's longer side: what is left around it."""
 _GRID = 16
 """Parts begin and end on such pixels of the frame: whole chroma samples, and planes that halve well."""
+
+
+def one_subject(segmenter: Segmenter, option: str) -> tuple[str, ...]:
+    """The segmenter's one name; ConfigError, which names the option, where it gives several."""
+    if len(segmenter.names) != 1:
+        raise ConfigError(
+            f"{option} is of one subject, and this model gives {', '.join(segmenter.names)}: leave it out, or use "
+            "--model portrait"
+        )
+    return segmenter.names
 
 
 def around(box: Box, frame: Size, network: tuple[int, int], detail: Size, *, most: float) -> Box | None:

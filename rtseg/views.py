@@ -8,11 +8,10 @@ import cv2
 import numpy as np
 
 from rtseg.cards import Card
-from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.ops.matte import finer_size
 from rtseg.ops.resize import enlarge
-from rtseg.parts import area, around, box_of, cut, placed, touches
+from rtseg.parts import area, around, box_of, cut, one_subject, placed, touches
 from rtseg.types import Box, Frame, Regions, Segmentation, Segmenter, Size
 
 Number: TypeAlias = Literal[2, 4]
@@ -46,12 +45,7 @@ class Views:
     """
 
     def __init__(self, segmenter: Segmenter, *, number: Number, size: tuple[int, int]) -> None:
-        if len(segmenter.names) != 1:
-            raise ConfigError(
-                f"views are of one subject, and this model gives {', '.join(segmenter.names)}: leave them out, or use "
-                "--model portrait"
-            )
-        self.names = segmenter.names
+        self.names = one_subject(segmenter, "views")
         self._segmenter, self._mirrored, self._network = segmenter, number == 4, size
         self.reset()
 

@@ -283,7 +283,7 @@ def test_results_that_are_no_regions_pass_and_two_regions_are_refused() -> None:
     class Pair(SquareSegmenter):
         names = ("drivable", "lane")  # type: ignore[assignment]
 
-    with pytest.raises(ConfigError, match="follows one subject, and this model gives drivable, lane"):
+    with pytest.raises(ConfigError, match="focus is of one subject, and this model gives drivable, lane"):
         Focus(Pair())
     assert mask_of(Focus(SquareSegmenter()).empty(scene())).max() == 0
     assert Focus(SquareSegmenter()).providers == ("cpu",)
