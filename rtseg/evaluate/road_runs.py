@@ -85,10 +85,11 @@ def lines_of(mask: U8, frame: Frame) -> list[F64]:
     The camera is found by the picture itself, and what it gets wrong is undone when the lines are projected back.
     """
     analyzer = LaneAnalyzer()
-    regions = Regions(mask[None], ("lane",), frame.pts, frame.size)
     ticks = Fraction(1, 1000)
     for look in range(_LOOKS):
         pts = round(look * _STEP / ticks)
+        # An array of its own each time, or the lines would be followed and not measured again.
+        regions = Regions(mask[None], ("lane",), frame.pts, frame.size)
         analyzer(frame.at(index=look, pts=pts, time_base=ticks), regions)
     return projected(analyzer.scene, frame.size)
 
