@@ -197,6 +197,7 @@ class Compositor:
 
 def _blurred(frame: Frame, base: Planes, weight: U8, paint: Blur) -> Planes:
     """The base, of the frame's size, blurred where the weight is; small."""
+    base = frame.planes if paint.untouched else base
     shape = base[0].shape
     sigma = paint.strength / 100 * shape[0]
     half = (frame.size.width // 2, frame.size.height // 2)

@@ -20,7 +20,7 @@ from rtseg.effects.background import Background, parse_background
 from rtseg.errors import ConfigError
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.sections import ModelOptions, PresetName
-from rtseg.types import Clear, Filter, Frame, Regions, Segmentation, Segmenter, Size, Solid
+from rtseg.types import Blur, Clear, Filter, Frame, Regions, Segmentation, Segmenter, Size, Solid
 from rtseg.views import Views, takes_views
 
 SHARE = 0.5
@@ -107,7 +107,8 @@ def settle(model: ModelOptions, card: Card, *, matte: bool, chosen: Callable[[],
 def edged(effects: Sequence[EffectOptions], preset: str | None) -> tuple[EffectOptions, ...]:
     """The effects with what the preset says of backgrounds, where they say nothing themselves.
 
-    Not of transparent ones, which are put before another background elsewhere, nor of effects that are not there.
+    Not of transparent ones, which are put before another background elsewhere, nor of blurs, whose colours are those of
+    the old room, nor of effects that are not there.
     """
     if preset is None or not PRESETS[preset].decontaminate:
         return tuple(effects)
@@ -117,7 +118,7 @@ def edged(effects: Sequence[EffectOptions], preset: str | None) -> tuple[EffectO
 def _edged(effect: EffectOptions) -> EffectOptions:
     if not isinstance(effect, BackgroundEffect) or effect.decontaminate is not None:
         return effect
-    if isinstance(parse_background(effect.paint), Clear):
+    if isinstance(parse_background(effect.paint), Clear | Blur):
         return effect
     return effect.model_copy(update={"decontaminate": True})
 

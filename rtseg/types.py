@@ -104,11 +104,13 @@ class Blur:
 
     Only what the layer covers is blurred together: what it leaves alone (the person) does not smear into it.
     lens: "disc" for a lens's discs, as wide as that Gaussian, in which bright spots stay bright; "depth" for the same
-    with a floor that is sharper near the feet of what is left alone (`rtseg.ops.bokeh`).
+    with a floor that is sharper near the feet of what is left alone (`rtseg.ops.bokeh`). untouched: of the frame as it
+    came, and not of what layers below made of it.
     """
 
     strength: float = 2.5
     lens: Literal["gaussian", "disc", "depth"] = "gaussian"
+    untouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -279,6 +279,18 @@ def test_blur_is_a_gaussian_of_its_strength(strength: float) -> None:
     assert 100 < row[320] < 140
 
 
+def test_blur_of_the_untouched_frame_has_nothing_of_layers_below() -> None:
+    frame, mask = noise(320, 180), soft_mask()
+    below = Layer(np.full((18, 32), 255, np.uint8), Solid((255, 0, 0)))
+    of_frame = Compositor()(frame, [below, Layer(mask, Blur(untouched=True))])
+    of_layers = Compositor()(frame, [below, Layer(mask, Blur())])
+    alone = Compositor()(frame, [Layer(mask, Blur())])
+    sure = cv2.resize(mask, (320, 180), interpolation=cv2.INTER_LINEAR) == 255
+    assert sure.any()
+    np.testing.assert_array_equal(of_frame.planes[0][sure], alone.planes[0][sure])
+    assert np.abs(of_layers.planes[0][sure].astype(int) - alone.planes[0][sure]).min() > 4  # red is darker
+
+
 def test_blur_of_an_even_picture_is_the_picture() -> None:
     chroma = np.full((18, 32), 90, np.uint8)
     frame = Frame((np.full((36, 64), 100, np.uint8), chroma, chroma))

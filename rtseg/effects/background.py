@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import PurePath
 from typing import Literal, TypeAlias
@@ -59,8 +59,8 @@ class Background:
     regions of a `Regions` result, and the class "person" of the others. Raises ConfigError at the first frame
     for a name that the model does not have.
 
-    decontaminate, feather, light_wrap, light_wrap_width, shadow: as in `rtseg.effects.edges.Edges`. Before a blur
-    nothing is decontaminated: behind the edge are the room's own colours, and a blur is made of what lies below it.
+    decontaminate, feather, light_wrap, light_wrap_width, shadow: as in `rtseg.effects.edges.Edges`. Where a blur is
+    decontaminated, it is made of the frame as it came, whatever other effects did to it before.
     """
 
     def __init__(
@@ -74,10 +74,9 @@ class Background:
         light_wrap_width: float = 3.0,
         shadow: float = 0.0,
     ):
-        self._paint = paint
-        self._edges = Edges(
-            decontaminate and not isinstance(paint, Blur), feather, light_wrap, light_wrap_width, shadow
-        )
+        # A blur of pixels that were given the subject's colours would take those along.
+        self._paint = replace(paint, untouched=True) if decontaminate and isinstance(paint, Blur) else paint
+        self._edges = Edges(decontaminate, feather, light_wrap, light_wrap_width, shadow)
         self._edges.suit(paint)
         self._edging = Edging(self._edges) if self._edges != Edges(light_wrap_width=light_wrap_width) else None
         self._regions = None if regions is None else tuple(regions)

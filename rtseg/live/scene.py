@@ -88,9 +88,9 @@ def scene_effects(scene: Scene, card: Card) -> tuple[Effect, ...]:
 def _edged(effect: EffectOptions, scene: Scene) -> EffectOptions:
     if not isinstance(effect, BackgroundEffect):
         return effect
-    names = ["decontaminate", "feather", "shadow"]
+    names = ["feather", "shadow"]
     if not isinstance(parse_background(effect.paint), Blur):  # a scene's background changes, and blur has no new light
-        names.append("light_wrap")
+        names += ["decontaminate", "light_wrap"]
     return effect.model_copy(update={name: value for name in names if (value := getattr(scene, name))})
 
 
