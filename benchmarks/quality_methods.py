@@ -17,7 +17,6 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Protocol
 
 import cv2
@@ -203,7 +202,11 @@ def _preset(name: str, network: str, preset: str) -> Method:
         raise ConfigError(f"{name!r}: a preset asks its network, and {TRUTH!r} is none: name a model")
     options = ModelOptions.model_validate({"name": network, "preset": preset, "threads": 1, "timeout": PATIENCE})
     pipeline = build_pipeline(Config(model=options, effects=()))
-    effect = partial(Background, decontaminate=PRESETS[preset].decontaminate)
+    clean = PRESETS[preset].decontaminate
+
+    def effect(paint: Solid | Blur) -> Background:
+        return Background(paint, decontaminate=clean and not isinstance(paint, Blur))  # as `rtseg.presets.edged` has it
+
     segmenter = None if PRESETS[preset].views == 1 else pipeline.segmenter
     return Rtseg(name, network, pipeline.filters, effect=effect, segmenter=segmenter)
 
