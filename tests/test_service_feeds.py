@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -210,18 +211,15 @@ def test_pages_of_others_get_no_websocket(server: Running, headers: str) -> None
 
 def test_clients_that_leave_are_noticed_and_their_number_is_bounded(server: Running) -> None:
     where = urlsplit(server.url)
-    held = []
-    for _ in range(24):
-        sock = socket.create_connection((where.hostname or "", where.port or 0))
-        sock.sendall(b"GET /v1/streams/door/events?rate=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert sock.recv(100).startswith(b"HTTP/1.1 200")
-        held.append(sock)
-    response = server.client.get("/v1/streams/door/events?limit=1")
-    assert response.status_code == 503
-    assert "retry-after" in response.headers
-    assert len(stream_of(server)._listeners) == 24
-    for sock in held:
-        sock.close()
+    with contextlib.ExitStack() as held:
+        for _ in range(24):
+            sock = held.enter_context(socket.create_connection((where.hostname or "", where.port or 0)))
+            sock.sendall(b"GET /v1/streams/door/events?rate=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert sock.recv(100).startswith(b"HTTP/1.1 200")
+        response = server.client.get("/v1/streams/door/events?limit=1")
+        assert response.status_code == 503
+        assert "retry-after" in response.headers
+        until(lambda: len(stream_of(server)._listeners) == 24, seconds=5)  # the head is sent before one listens
     until(lambda: not stream_of(server)._listeners, seconds=5)
     assert server.client.get("/v1/streams/door/events?limit=1").status_code == 200
 
