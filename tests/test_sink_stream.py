@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import subprocess
@@ -61,7 +62,7 @@ class Reader:
 
     def _read(self, url: str, kind: str, options: dict[str, str]) -> None:
         try:
-            with av.open(url, format=kind, timeout=(8, 1.5), options=options) as container:
+            with _opened(url, kind, options) as container:
                 self.kinds = [stream.type for stream in container.streams]
                 for frame in container.decode(video=0):
                     self.came.append(time.monotonic())
@@ -74,6 +75,17 @@ class Reader:
     def join(self) -> None:
         self._thread.join(15)
         assert not self._thread.is_alive()
+
+
+def _opened(url: str, kind: str, options: dict[str, str]) -> av.container.InputContainer:
+    """Again where `listening` had the port at that moment."""
+    while True:
+        try:
+            return av.open(url, format=kind, timeout=(8, 1.5), options=options)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            time.sleep(0.02)
 
 
 def listening(port: int, kind: socket.SocketKind) -> None:
