@@ -12,7 +12,7 @@ import numpy as np
 
 from rtseg.errors import FrameError
 from rtseg.ops import kernels
-from rtseg.ops.arrays import U8, Scratch, as_u8
+from rtseg.ops.arrays import U8, Scratch, as_u8, empty_planes
 from rtseg.ops.blend import Blender
 from rtseg.ops.blur import blur_covered, reduction
 from rtseg.ops.bokeh import bokeh_covered, small_radius
@@ -74,11 +74,11 @@ class Compositor:
             if clear:
                 continue
             if placed.inverse:
-                out, over = _new_planes(frame), frame.planes
+                out, over = _planes_for(frame), frame.planes
                 _fill(out, self._paint(frame, frame.planes, layer, placed, into=out))
             else:
                 if out is None:
-                    out = _new_planes(frame)
+                    out = _planes_for(frame)
                     _fill(out, frame.planes)
                 over = self._paint(frame, out, layer, placed)
             self._blend_part(out[:1], over[:1], placed.luma, placed.luma_alpha)
@@ -107,7 +107,7 @@ class Compositor:
                     paints = self._paint(frame, base, layer, _Placed(_WHOLE, _WHOLE, 1.0, 1.0))
             case _:
                 paints = self._paint(frame, base, layer, _Placed(_WHOLE, _WHOLE, 1.0, 1.0))
-        out = _new_planes(frame) if out is None else out
+        out = _planes_for(frame) if out is None else out
         for target, below, paint, alpha in zip(out, base, paints, masks, strict=True):
             kernels.blend(target, below, paint, alpha)
         return out
@@ -285,15 +285,8 @@ def _slow(mask: U8, frame: Frame) -> bool:
     return (width * ratio, height * ratio) != frame.size or ratio not in (1, 2, 4, 8, 16)
 
 
-def _new_planes(frame: Frame) -> Planes:
-    """Uninitialised planes of the frame's shapes; 4:2:0 ones lie in one buffer, which encoders take without a copy."""
-    shapes = [plane.shape for plane in frame.planes]
-    sizes = [shape[0] * shape[1] for shape in shapes]
-    buffer = np.empty(sum(sizes), np.uint8)
-    y, u, v = (
-        part.reshape(shape)
-        for part, shape in zip(np.split(buffer, [sizes[0], sizes[0] + sizes[1]]), shapes, strict=True)
-    )
+def _planes_for(frame: Frame) -> Planes:
+    y, u, v = empty_planes([plane.shape for plane in frame.planes])
     return y, u, v
 
 

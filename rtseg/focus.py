@@ -7,15 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from rtseg.ops.matte import finer_size
-from rtseg.parts import area, around, box_of, cut, one_subject, placed, touches, union
+from rtseg.parts import GUARD, LARGE, LOOSE, area, around, box_of, cut, one_subject, placed, touches, union
 from rtseg.types import Box, Frame, Regions, Segmentation, Segmenter, Size
 
-_GUARD = 0.07
-"""Of the subject's longer side: what must stay of the margin around it before the part moves."""
-_LARGE, _TOO_LARGE = 0.8, 0.9
-"""Shares of the frame: a new part is smaller than the first, one that was chosen may grow to the second."""
-_LOOSE = 1.6
-"""A part that has at most so many times the pixels of the one that fits best stays when the whole is looked at."""
+_TOO_LARGE = 0.9
+"""Share of the frame that a part that was chosen may grow to."""
 _REST = 8
 """Frames that are left alone after a part in which the network did not find what it had found in the whole."""
 
@@ -71,7 +67,7 @@ class Focus:
         due = max(self._asked, frame.index - self._looked) >= self.every
         if due or seen.box is None or touches(seen.box, part, frame.size, 0):
             return self._look(frame, seen)
-        if touches(seen.box, part, frame.size, _GUARD):
+        if touches(seen.box, part, frame.size, GUARD):
             self.part = self._around(seen.box, _TOO_LARGE)
         return seen.regions
 
@@ -88,7 +84,7 @@ class Focus:
         box = union(box_of(whole.probabilities[0], (0, 0, *frame.size)), None if seen is None else seen.box)
         if seen is not None and self.part is not None and box is not None and self._holds(self.part, box):
             return seen.regions
-        self.part = None if box is None else self._around(box, _LARGE if self.part is None else _TOO_LARGE)
+        self.part = None if box is None else self._around(box, LARGE if self.part is None else _TOO_LARGE)
         if self.part is None:
             return whole
         again = self._see(frame, self.part)
@@ -123,7 +119,7 @@ class Focus:
         """Whether a subject is inside of a part that is not much too large for it."""
         best = self._around(box, 1.0)
         inside = part[0] <= box[0] and part[1] <= box[1] and box[2] <= part[2] and box[3] <= part[3]
-        return inside and best is not None and area(part) <= _LOOSE * area(best)
+        return inside and best is not None and area(part) <= LOOSE * area(best)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

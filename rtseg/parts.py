@@ -21,6 +21,12 @@ _LEAST = 0.0008
 """Share of the network's picture under which an area is no subject."""
 _MARGIN = 0.2
 """Of the subject's longer side: what is left around it."""
+GUARD = 0.07
+"""The same: what must stay of that before the part moves."""
+LARGE = 0.8
+"""Share of the frame from which a part shows hardly more than the whole."""
+LOOSE = 1.6
+"""A part that has at most so many times the pixels of the one that fits best stays as it is."""
 _GRID = 16
 """Parts begin and end on such pixels of the frame: whole chroma samples, and planes that halve well."""
 

@@ -235,7 +235,8 @@ class Engine(Protocol):
 class Segmenter(Protocol):
     """One model family: preprocess, engine, postprocess. Belongs to one stream; `reset` forgets what it remembers.
 
-    `empty` is the result that claims nothing, used when the network fails: no person, no lane.
+    `empty` is the result that claims nothing, used when the network fails: no person, no lane. Each result has arrays
+    of its own: analyzers take the same array for the same result, shown again.
     """
 
     @property

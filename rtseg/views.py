@@ -11,17 +11,10 @@ from rtseg.cards import Card
 from rtseg.ops.arrays import U8, as_u8
 from rtseg.ops.matte import finer_size
 from rtseg.ops.resize import enlarge
-from rtseg.parts import area, around, box_of, cut, one_subject, placed, touches
+from rtseg.parts import GUARD, LARGE, LOOSE, area, around, box_of, cut, one_subject, placed, touches
 from rtseg.types import Box, Frame, Regions, Segmentation, Segmenter, Size
 
 Number: TypeAlias = Literal[2, 4]
-
-_GUARD = 0.07
-"""Of the subject's longer side: what must stay of the margin around it before the part moves."""
-_LARGE = 0.8
-"""Share of the frame from which a part shows hardly more than the whole."""
-_LOOSE = 1.6
-"""A part that has at most so many times the pixels of the one that fits best stays as it is."""
 
 
 def takes_views(card: Card) -> bool:
@@ -69,7 +62,7 @@ class Views:
         if frame.size != self._size:
             self.part, self._size = None, frame.size
         detail = Size(*finer_size(self._network, frame.size))
-        mean = as_u8(enlarge(self._seen(frame), detail).copy())
+        mean = enlarge(self._seen(frame), detail, out=np.empty(detail[::-1], np.uint8))
         if self.part is not None:
             region, shown = placed(self._seen(cut(frame, self.part)), self.part, frame.size, detail)
             cv2.addWeighted(mean[region], 0.5, shown, 0.5, 0.0, dst=mean[region])
@@ -96,6 +89,6 @@ class Views:
             return
         best = around(box, size, self._network, detail, most=1.0)
         assert best is not None
-        inside = part is not None and not touches(box, part, size, _GUARD)
-        if not (part is not None and inside and area(part) <= _LOOSE * area(best)):
-            self.part = best if area(best) <= _LARGE * size.width * size.height else None
+        inside = part is not None and not touches(box, part, size, GUARD)
+        if not (part is not None and inside and area(part) <= LOOSE * area(best)):
+            self.part = best if area(best) <= LARGE * size.width * size.height else None

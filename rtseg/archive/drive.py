@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from rtseg import registry
-from rtseg.archive.analysis import analysis_of, check_installed
+from rtseg.archive.analysis import Analysis, analysis_of, check_installed
 from rtseg.archive.folder import CLIPS, SUMMARY, VIDEO, check_input, clear_folder
-from rtseg.archive.log import PlacedLog, log_of
+from rtseg.archive.log import log_of
 from rtseg.archive.options import DriveOptions
 from rtseg.archive.pages import write_page
 from rtseg.archive.summary import summarize
@@ -71,8 +71,9 @@ def open_drive(
     name = chosen.stream or _name_of(source)
     gps, notes = log_of(source, chosen)
     check_installed(chosen)
-    config = drive_config(source, chosen, gps=gps)
-    notes = (*notes, *analysis_of(chosen).notes)
+    analysis = analysis_of(chosen, gps=gps)
+    config = _config(source, chosen, analysis)
+    notes = (*notes, *analysis.notes)
     place = make_folder(folder)
     check_input(place, os.fspath(source))
     tables = Tables(place, stream=name, parquet=chosen.parquet)
@@ -127,9 +128,12 @@ class Drive:
         return stats, summary
 
 
-def drive_config(source: str | os.PathLike[str], options: DriveOptions, *, gps: PlacedLog | None = None) -> Config:
-    """The run behind a drive, without its outputs; raises as `analysis_of` does."""
-    analysis = analysis_of(options, gps=gps)
+def drive_config(source: str | os.PathLike[str], options: DriveOptions) -> Config:
+    """The run behind a drive, without its log and its outputs; raises as `analysis_of` does."""
+    return _config(source, options, analysis_of(options))
+
+
+def _config(source: str | os.PathLike[str], options: DriveOptions, analysis: Analysis) -> Config:
     overlay = options.overlay
     hud = overlay is None and HUD in registry.entries("effect")
     base = configure(

@@ -13,8 +13,7 @@ class DriveOptions:
     calibration: a file, or height: of the camera, metres, and fov: across the picture, degrees; detector: a model for
     boxes; for the analyzers that take them. every: so many frames are seen as the network saw the first of them, and
     lanes and obstacles are followed through the others. gps: a log, "auto" for the one beside the file, "none" for
-    none.
-    gps_offset: as in `rtseg.driving.sidecars.Gps`; None for what the video's time of recording says, else 0.
+    none. gps_offset: as in `rtseg.driving.sidecars.Gps`; None for what the video's time of recording says, else 0.
     analyzers: None for those of `rtseg.archive.analysis.ANALYZERS` that the model has something for. overlay: None for
     the HUD, or for "road" where there is none. lead, tail: seconds before and after an event in its clip. report: write
     `report.html`. live: as if it came from a camera. to: addresses of live outputs, as of `rtseg stream`. kafka:
